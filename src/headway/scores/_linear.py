@@ -8,8 +8,8 @@ With ``A = diag(√w)(X − mean_w)`` and ``A = U S Vᵀ``, the hat matrix of th
 ``H = U S²/(S² + λ) Uᵀ + √w √wᵀ / Σw``, and the residual of item ``i`` under the fit on all others is
 ``(y_i − ŷ_i)/(1 − H_ii)``; for a group ``g`` left out together it is ``(I − H_gg)⁻¹ r_g``. Nothing is ever refitted.
 
-Sources: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, eq. 7.64 (exact leave-one-out of a
-linear fit); Rifkin and Lippert (2007), Notes on Regularized Least Squares, MIT-CSAIL-TR-2007-025 (dual form, and all
+Sources: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, eq. 7.64 (exact leave-one-out of
+a linear fit); Rifkin and Lippert (2007), Notes on Regularized Least Squares, MIT-CSAIL-TR-2007-025 (dual form, and all
 penalties from one decomposition).
 """
 
@@ -85,7 +85,8 @@ def loo(factor: Factor, Y: FloatArray, penalties: Sequence[float] | Array, *, gr
     scaled = (target - mean) * factor.root[:, None]
     gains = 1.0 / (factor.eigenvalues[None, :] + lambdas[:, None])  # [p, k]
     onto = factor.components.T @ scaled  # [k, C]
-    fitted = np.stack([factor.components @ (gain[:, None] * onto) for gain in gains])
+    shrunk = (gains[:, :, None] * onto).transpose(1, 0, 2).reshape(onto.shape[0], -1)  # [k, p C]: one product for all
+    fitted = (factor.components @ shrunk).reshape(len(scaled), len(lambdas), -1).transpose(1, 0, 2)
     residuals = scaled - fitted
     if groups is None:
         hat = (factor.components**2) @ gains.T + (w / w.sum())[:, None]  # [n, p]
