@@ -85,8 +85,9 @@ def loo(factor: Factor, Y: FloatArray, penalties: Sequence[float] | Array, *, gr
     scaled = (target - mean) * factor.root[:, None]
     gains = 1.0 / (factor.eigenvalues[None, :] + lambdas[:, None])  # [p, k]
     onto = factor.components.T @ scaled  # [k, C]
-    shrunk = (gains[:, :, None] * onto).transpose(1, 0, 2).reshape(onto.shape[0], -1)  # [k, p C]: one product for all
-    fitted = (factor.components @ shrunk).reshape(len(scaled), len(lambdas), -1).transpose(1, 0, 2)
+    shrunk = (gains[:, :, None] * onto).transpose(1, 0, 2)  # [k, p, C]
+    # One product for all penalties.
+    fitted = np.tensordot(factor.components, shrunk, axes=1).transpose(1, 0, 2)
     residuals = scaled - fitted
     if groups is None:
         hat = (factor.components**2) @ gains.T + (w / w.sum())[:, None]  # [n, p]
