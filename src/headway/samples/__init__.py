@@ -5,7 +5,6 @@ A module here is a family of data sets and declares ``SAMPLES``, a tuple of :cla
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from pathlib import Path
@@ -47,7 +46,7 @@ def build(name: str, to: Path, *, offline: bool = False) -> Path:
         partial.mkdir(parents=True)
         sample.build(partial, Sources(cache=fetch.cache_dir(), offline=offline))
         (partial / "README.txt").write_text(_readme(sample), encoding="utf-8")
-        os.replace(partial, to)
+        partial.replace(to)
     except OSError as error:
         raise StorageError(
             f"cannot write the sample {name}: {error.strerror or error}",

