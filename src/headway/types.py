@@ -197,14 +197,20 @@ class ScoreFn(Protocol):
     def __call__(self, X: FloatArray, y: IntArray, /) -> float: ...
 
 
-class Method(Protocol):
-    """One file under ``adapt/``; ``works_on`` says what it is given."""
+class FitFn(Protocol):
+    """Learn a head from labelled features."""
+
+    def __call__(self, features: Features, /, *, seed: int) -> Adapted: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One file under ``adapt/`` holds one of these, as ``METHOD``; ``works_on`` says what it is given."""
 
     name: str
-    works_on: Literal["features"]
     reference: str
-
-    def fit(self, features: Features, /, *, seed: int) -> Adapted: ...
+    fit: FitFn
+    works_on: Literal["features"] = "features"
 
 
 # --- what happened ------------------------------------------------------------------------------

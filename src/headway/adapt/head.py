@@ -1,0 +1,76 @@
+"""What every probe shares: how features are normalised, and how a linear head is applied.
+
+numpy only, so that a saved run predicts without anything heavier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.types import FloatArray, LinearHead
+
+TINY = 1e-12
+
+
+def unit_blocks(X: FloatArray, /, blocks: Sequence[int]) -> NDArray[np.float32]:
+    """Scale each block of each row to length 1: ``[n, d]`` with ``sum(blocks) == d``; an all-zero block stays zero.
+
+    >>> unit_blocks(np.array([[3.0, 4.0, 2.0]]), (2, 1)).round(2).tolist()
+    [[0.6000000238418579, 0.800000011920929, 1.0]]
+    """
+    out = np.array(X, dtype=np.float32)
+    for start, stop in _edges(blocks):
+        block = out[:, start:stop]
+        block /= np.maximum(np.linalg.norm(block, axis=1, keepdims=True), TINY)
+    return out
+
+
+def standardise(
+    X: FloatArray, /, blocks: Sequence[int], *, weights: FloatArray
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Unit blocks, centred, each block divided by the root of its total variance.
+
+    Every block so has the same say in a joint linear model, however many columns it has: the kernels of the blocks are
+    added on one scale. Returns ``(Z [n, d], mean [d], scale [d])`` with ``Z = (unit_blocks(X) - mean) / scale``.
+    """
+    Z = unit_blocks(X, blocks)
+    share = (np.asarray(weights, np.float64) / np.sum(weights)).astype(np.float32)
+    mean = (share @ Z).astype(np.float32)
+    Z -= mean
+    scale = np.ones(Z.shape[1], np.float32)
+    for start, stop in _edges(blocks):
+        variance = float(share @ np.einsum("nd,nd->n", Z[:, start:stop], Z[:, start:stop]))
+        scale[start:stop] = max(np.sqrt(variance), 1e-6)
+    Z /= scale
+    return Z, mean, scale
+
+
+def linear_scores(head: LinearHead, X: FloatArray, /) -> NDArray[np.float32]:
+    """The head's scores ``[n, C]`` of features ``[n, d]``, temperature not yet applied."""
+    Z = unit_blocks(X, head.blocks) if head.unit_blocks else np.array(X, np.float32)
+    Z -= head.mean
+    Z /= head.scale
+    scores: NDArray[np.float32] = Z @ head.weight + head.bias
+    return scores
+
+
+def probabilities(scores: FloatArray, /, *, temperature: float = 1.0) -> NDArray[np.float64]:
+    """``softmax(scores / temperature)`` over the last axis, in float64.
+
+    >>> probabilities(np.array([[0.0, 0.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+    shifted = np.asarray(scores, np.float64) / temperature
+    shifted -= shifted.max(axis=-1, keepdims=True)
+    raised = np.exp(shifted)
+    shares: NDArray[np.float64] = raised / raised.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def _edges(blocks: Sequence[int]) -> list[tuple[int, int]]:
+    stops: NDArray[Any] = np.cumsum(blocks)
+    return [(int(stop) - width, int(stop)) for stop, width in zip(stops, blocks, strict=True)]

@@ -1,0 +1,60 @@
+"""Prototypes: each class is the mean of its items, and an item goes to the nearest mean."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.adapt.head import standardise
+from headway.scores._linear import balanced_weights
+from headway.types import Adapted, Features, IntArray, LinearHead, Method
+
+REFERENCE = (
+    "Snell, Swersky and Zemel (2017), Prototypical Networks for Few-shot Learning, arXiv 1703.05175, eq. 1 and 8"
+)
+
+
+def fit(features: Features, /, *, seed: int) -> Adapted:
+    """``score_c(z) = z·μ_c - ‖μ_c‖²/2``: a linear head that orders classes by Euclidean distance to their means.
+
+    Out-of-fold scores are exact: the left-out item, and its group, are taken out of their class's mean.
+    """
+    Z, mean, scale = standardise(features.X, features.blocks, weights=balanced_weights(features.y))
+    sums, counts = _class_sums(Z, features.y, features.classes)
+    centres = sums / np.maximum(counts, 1)[:, None]
+    bias = -0.5 * (centres**2).sum(1)
+    bias[counts == 0] = -1e6  # a class that has no item is never the nearest
+    head = LinearHead(
+        blocks=features.blocks,
+        unit_blocks=True,
+        mean=mean,
+        scale=scale,
+        weight=np.ascontiguousarray(centres.T, np.float32),
+        bias=bias.astype(np.float32),
+    )
+    return Adapted(head=head, out_of_fold=_left_out(Z, features, sums, counts))
+
+
+def _class_sums(Z: NDArray[np.float32], y: IntArray, classes: int) -> tuple[NDArray[np.float64], IntArray]:
+    sums = np.zeros((classes, Z.shape[1]))
+    np.add.at(sums, y, Z)
+    return sums, np.bincount(y, minlength=classes)
+
+
+def _left_out(
+    Z: NDArray[np.float32], features: Features, sums: NDArray[np.float64], counts: IntArray
+) -> NDArray[np.float32]:
+    groups = np.arange(len(Z)) if features.groups is None else features.groups
+    out = np.empty((len(Z), features.classes), np.float32)
+    for group in np.unique(groups):
+        mine = np.flatnonzero(groups == group)
+        own_sums, own_counts = _class_sums(Z[mine], features.y[mine], features.classes)
+        left = counts - own_counts
+        centres = (sums - own_sums) / np.maximum(left, 1)[:, None]
+        scores = Z[mine] @ centres.T - 0.5 * (centres**2).sum(1)
+        scores[:, left == 0] = scores.min() - 1.0
+        out[mine] = scores
+    return out
+
+
+METHOD = Method(name="prototype", reference=REFERENCE, fit=fit)

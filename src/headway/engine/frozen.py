@@ -1,0 +1,242 @@
+"""The frozen forward pass: compiled, many requests in flight, and believed only after it agreed with eager.
+
+Precision is bf16 where the processor multiplies it natively, else f32; where neither agrees with eager on the probe
+batch, eager itself runs and a finding says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.engine.ir import IR
+from headway.types import ByteArray, Finding
+
+if TYPE_CHECKING:
+    import openvino
+
+BATCH = 16
+# The least cosine between a compiled and an eager output, over the probe batch and all stages. bf16 keeps 8 bits of
+# mantissa: rounding each of tens of layers leaves 0.999 on sound networks; a miscompiled one is far below.
+TOLERANCE = {"bf16": 0.98, "f32": 0.9999}
+
+Outputs = tuple[NDArray[np.float32], ...]
+
+
+class Frozen(Protocol):
+    """A frozen network that runs. ``key`` is what cached features depend on: weights, graph, engine, precision."""
+
+    name: str
+    key: str
+    engine: str
+    stages: tuple[str, ...]
+    dims: tuple[int, ...]
+    height: int
+    width: int
+    interpolation: str
+    batch: int
+    findings: tuple[Finding, ...]
+
+    def forward(self, batches: Iterable[ByteArray]) -> Iterator[Outputs]:
+        """One tuple of ``[b, d_s]`` arrays for each uint8 ``[b, h, w, 3]`` batch, in order; ``b <= batch``."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Compiled:
+    """A network compiled by OpenVINO for this processor."""
+
+    name: str
+    key: str
+    engine: str
+    stages: tuple[str, ...]
+    dims: tuple[int, ...]
+    height: int
+    width: int
+    interpolation: str
+    batch: int
+    requests: list[openvino.InferRequest]
+    findings: tuple[Finding, ...] = ()
+
+    def forward(self, batches: Iterable[ByteArray]) -> Iterator[Outputs]:
+        idle = deque(self.requests)
+        flying: deque[tuple[openvino.InferRequest, int, ByteArray]] = deque()
+        try:
+            for images in batches:
+                if not idle:
+                    yield _land(flying, idle, len(self.dims))
+                request, n = idle.popleft(), len(images)
+                full = images if n == self.batch else _pad(images, self.batch)
+                request.start_async({0: full}, share_inputs=True)
+                flying.append((request, n, full))  # holds the input's memory for as long as it is shared
+            while flying:
+                yield _land(flying, idle, len(self.dims))
+        finally:  # a caller that stops early must not leave requests running on memory it frees
+            for request, _, _ in flying:
+                request.wait()
+
+
+def _land(flying: deque[Any], idle: deque[Any], outputs: int) -> Outputs:
+    request, n, _ = flying.popleft()
+    request.wait()
+    idle.append(request)
+    return tuple(np.array(request.get_output_tensor(i).data[:n], np.float32) for i in range(outputs))
+
+
+def _pad(images: ByteArray, batch: int) -> ByteArray:
+    """One compiled shape serves all: short batches are filled up, so an item's numbers never depend on its batch."""
+    full = np.zeros((batch, *images.shape[1:]), np.uint8)
+    full[: len(images)] = images
+    return full
+
+
+def compile_frozen(
+    ir: IR,
+    *,
+    cache: Path | None = None,
+    batch: int = BATCH,
+    eager: Callable[[], Frozen] | None = None,
+) -> Frozen:
+    """Compile a converted network and check it against eager.
+
+    Args:
+        ir: the converted network.
+        cache: folder for OpenVINO's compiled blobs and for the record of what has been checked.
+        batch: items in one request; 1 for the least latency, 16 measured best for throughput.
+        eager: builds the fallback; without it a network that fails the check raises nothing but runs in f32.
+    """
+    findings: list[Finding] = []
+    for precision in _precisions():
+        compiled = _compile(ir, precision, cache=cache, batch=batch)
+        agreement = _agreement(compiled, ir, cache)
+        if agreement >= TOLERANCE[precision] or (precision == "f32" and eager is None):
+            compiled.findings = tuple(findings)
+            return compiled
+        findings.append(disagrees(ir.name, precision, agreement))
+    assert eager is not None
+    fallback = eager()
+    fallback.findings = (*findings, *fallback.findings)
+    return fallback
+
+
+def disagrees(name: str, precision: str, agreement: float) -> Finding:
+    return Finding(
+        check="engine-parity",
+        severity="warn",
+        message=f"{name} compiled in {precision} does not agree with eager, so a slower engine runs it",
+        evidence=(f"least cosine {agreement:.5f}, wanted {TOLERANCE[precision]}",),
+    )
+
+
+def _precisions() -> tuple[str, ...]:
+    return ("bf16", "f32") if "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else ("f32",)
+
+
+@cache
+def _core() -> Any:
+    import openvino as ov
+
+    return ov.Core()
+
+
+def _compile(ir: IR, precision: str, *, cache: Path | None, batch: int) -> Compiled:
+    import openvino as ov
+
+    model = _core().read_model(ir.folder / "model.xml")
+    model.reshape([batch, ir.height, ir.width, 3])
+    options = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY" if batch == 1 else "THROUGHPUT",
+        "ENABLE_CPU_PINNING": False,  # decoding threads want the same cores
+    }
+    if cache is not None:
+        options["CACHE_DIR"] = str(cache / "compiled")
+    network = _core().compile_model(model, "CPU", options)
+    flying = int(network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + (batch > 1)
+    version = ov.get_version().split("-")[0]
+    engine = f"openvino-{version}-{precision}"
+    return Compiled(
+        name=ir.name,
+        key=blake2b(f"{ir.key}|{engine}".encode(), digest_size=16).hexdigest(),
+        engine=engine,
+        stages=ir.stages,
+        dims=ir.dims,
+        height=ir.height,
+        width=ir.width,
+        interpolation=ir.interpolation,
+        batch=batch,
+        requests=[network.create_infer_request() for _ in range(flying)],
+    )
+
+
+def _agreement(compiled: Compiled, ir: IR, cache: Path | None) -> float:
+    """The least cosine to eager over probe items and stages; read back where this processor has shown it before."""
+    processor = blake2b(f"{_core().get_property('CPU', 'FULL_DEVICE_NAME')}".encode(), digest_size=6).hexdigest()
+    known = cache / "agreement" / f"{compiled.key}-{compiled.batch}-{processor}.json" if cache else None
+    if known is not None and known.exists():
+        return float(json.loads(known.read_text("utf-8"))["cosine"])
+    value = agreement(compiled, ir)
+    if known is not None:
+        known.parent.mkdir(parents=True, exist_ok=True)
+        scratch = known.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps({"cosine": value, "name": ir.name, "engine": compiled.engine}), "utf-8")
+        scratch.replace(known)
+    return value
+
+
+def agreement(network: Frozen, ir: IR) -> float:
+    """The least cosine between a network's outputs and eager's on the IR's probe batch, over items and stages."""
+    from safetensors.numpy import load_file
+
+    probe = load_file(ir.folder / "probe.safetensors")
+    images = probe["images"]
+    batches = [images[i : i + network.batch] for i in range(0, len(images), network.batch)]
+    parts = list(network.forward(batches))
+    found = [np.concatenate(stage) for stage in zip(*parts, strict=True)]
+    return min(_cosine(found[i], probe[f"output.{i}"]) for i in range(len(found)))
+
+
+def _cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+    a64, b64 = a.astype(np.float64), b.astype(np.float64)
+    norms = np.linalg.norm(a64, axis=1) * np.linalg.norm(b64, axis=1)
+    both_zero = norms == 0
+    cosines = (a64 * b64).sum(1) / np.where(both_zero, 1.0, norms)
+    same = np.all(a64 == b64, axis=1)
+    return float(np.where(both_zero, same, cosines).min())
+
+
+@dataclass(slots=True, kw_only=True)
+class Eager:
+    """PyTorch as the user would write it, or compiled by ``torch.compile`` on CUDA."""
+
+    name: str
+    key: str
+    engine: str
+    stages: tuple[str, ...]
+    dims: tuple[int, ...]
+    height: int
+    width: int
+    interpolation: str
+    batch: int
+    run: Callable[[ByteArray], Outputs]
+    findings: tuple[Finding, ...] = field(default=())
+
+    def forward(self, batches: Iterable[ByteArray]) -> Iterator[Outputs]:
+        for images in batches:
+            full = images if len(images) == self.batch else _pad(images, self.batch)
+            yield tuple(out[: len(images)] for out in self.run(full))
+
+
+def as_settings(network: Frozen) -> Mapping[str, Any]:
+    """What a manifest says of a running network."""
+    return {"name": network.name, "engine": network.engine, "dims": list(network.dims), "key": network.key}

@@ -1,0 +1,172 @@
+"""From a backbone to OpenVINO's intermediate representation, once, with what eager said kept beside it.
+
+An IR folder holds ``model.xml`` and ``model.bin`` (uint8 ``[n, h, w, 3]`` RGB in, one pooled ``[n, d_s]`` output a
+stage), ``ir.json``, and ``probe.safetensors``: a batch of inputs with the eager outputs for it. Any machine can so check
+its own compiled network against eager without torch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.errors import ModelError
+from headway.seeds import seed_of
+from headway.types import Backbone, BackboneSpec, ByteArray, ImageInput
+
+if TYPE_CHECKING:
+    import openvino
+    from torch import nn
+
+FORMAT = "1"  # raised when the graph that is written changes, so that old folders are not found again
+PROBE_ITEMS = 4
+WEIGHT_FILES = ("model.xml", "model.bin", "ir.json", "probe.safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IR:
+    """A converted network on disk. ``dims`` are the columns of each stage, ``key`` names weights and graph."""
+
+    folder: Path
+    key: str
+    name: str
+    stages: tuple[str, ...]
+    dims: tuple[int, ...]
+    height: int
+    width: int
+    interpolation: str
+
+
+def key_of(backbone: Backbone) -> str:
+    """32 hex digits: the same for the same weights, stages and input, whatever the backbone is called."""
+    facts = (FORMAT, backbone.weights_key, backbone.stages, asdict(backbone.spec.input))
+    return blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+
+
+def prepare(backbone: Backbone, *, cache: Path) -> IR:
+    """The IR of a backbone, from ``cache`` where it is there; otherwise converted (which needs torch) and kept.
+
+    Raises:
+        ModelError: the network's operations cannot be converted.
+    """
+    folder = cache / key_of(backbone)
+    if not (folder / "ir.json").exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        scratch = Path(mkdtemp(dir=cache, prefix=".new-"))
+        try:
+            _write(backbone, scratch)
+            _publish(scratch, folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return read(folder)
+
+
+def read(folder: Path) -> IR:
+    """Open an IR folder that :func:`prepare` or a run wrote."""
+    try:
+        facts = json.loads((folder / "ir.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            "a converted network cannot be read", given=f"{folder} ({error})", todo="Delete that folder and try again"
+        ) from error
+    return IR(folder=folder, stages=tuple(facts.pop("stages")), dims=tuple(facts.pop("dims")), **facts)
+
+
+def _publish(scratch: Path, folder: Path) -> None:
+    """Rename into place; when another process was faster, its folder is as good as ours."""
+    try:
+        scratch.rename(folder)
+    except OSError:
+        if not (folder / "ir.json").exists():
+            raise
+
+
+def _write(backbone: Backbone, folder: Path) -> None:
+    import openvino as ov
+    import torch
+    from safetensors.numpy import save_file
+
+    spec = backbone.spec
+    module = backbone.module().eval()
+    images = probe_images(spec.input)
+    with torch.inference_mode():
+        expected = [out.float().numpy() for out in module(torch.from_numpy(normalise(images, spec.input)))]
+    ov.save_model(_convert(module, spec), folder / "model.xml", compress_to_fp16=True)
+    outputs = {f"output.{i}": np.ascontiguousarray(out) for i, out in enumerate(expected)}
+    save_file({"images": images, **outputs}, folder / "probe.safetensors")
+    facts = {
+        "key": key_of(backbone),
+        "name": spec.id,
+        "stages": backbone.stages,
+        "dims": [out.shape[1] for out in expected],
+        "height": spec.input.height,
+        "width": spec.input.width,
+        "interpolation": spec.input.interpolation,
+    }
+    (folder / "ir.json").write_text(json.dumps(facts, indent=1), "utf-8")  # last: its presence says the rest is whole
+
+
+def _convert(module: nn.Module, spec: BackboneSpec) -> openvino.Model:
+    """Trace and convert by OpenVINO's PyTorch front end; its ``convert_model`` would also report usage over the network."""
+    import torch
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    example = torch.zeros(2, 3, spec.input.height, spec.input.width)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # tracing is deprecated in torch, yet the only door for every architecture
+            decoder = TorchScriptPythonDecoder(module, example_input=(example,))
+            front_end = FrontEndManager().load_by_framework("pytorch")
+            model = front_end.convert(front_end.load(decoder))
+    except Exception as error:  # whatever the tracer or the front end meets: it is this one network that cannot be had
+        raise ModelError(
+            f"{spec.name} cannot be converted for the compiled engine", given=str(error).strip().splitlines()[-1]
+        ) from error
+    return _take_pixels(model, spec.input)
+
+
+def _take_pixels(model: openvino.Model, expects: ImageInput) -> openvino.Model:
+    """Put normalisation and layout into the graph, where they are fused into the first convolution."""
+    import openvino as ov
+    from openvino.preprocess import PrePostProcessor
+
+    model.reshape([-1, 3, expects.height, expects.width])
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    steps.input().model().set_layout(ov.Layout("NCHW"))
+    chain = steps.input().preprocess().convert_element_type(ov.Type.f32)
+    if expects.channels == "bgr":
+        chain = chain.reverse_channels()
+    chain.mean(list(expects.mean)).scale(list(expects.std))
+    return steps.build()
+
+
+def normalise(images: ByteArray, expects: ImageInput) -> NDArray[np.float32]:
+    """uint8 ``[n, h, w, 3]`` RGB to the float ``[n, 3, h, w]`` that the bare network takes."""
+    pixels = images[..., ::-1] if expects.channels == "bgr" else images
+    scaled = (pixels.astype(np.float32) - np.array(expects.mean, np.float32)) / np.array(expects.std, np.float32)
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def probe_images(expects: ImageInput) -> ByteArray:
+    """Four pictures with structure at every scale, as photographs have; the same on every machine."""
+    rng = np.random.default_rng(seed_of("probe", expects.height, expects.width))
+    shape = (PROBE_ITEMS, expects.height, expects.width, 3)
+    total: NDArray[Any] = np.zeros(shape)
+    for cells in (2, 5, 14, 56):
+        coarse = rng.normal(size=(PROBE_ITEMS, cells, cells, 3))
+        rows = np.arange(shape[1]) * cells // shape[1]
+        columns = np.arange(shape[2]) * cells // shape[2]
+        total += coarse[:, rows][:, :, columns] / np.sqrt(cells)
+    images: ByteArray = np.clip(128 + 70 * total, 0, 255).astype(np.uint8)
+    return images

@@ -1,0 +1,247 @@
+"""The only loop that embeds: every item is decoded once and goes through every network that still misses it.
+
+Decoding runs in threads ahead of the networks; memory is bounded by the look-ahead, not by the number of items. What is
+computed goes to the store every few hundred items, so an interrupted extraction goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.budget import Deadline
+from headway.engine.frozen import BATCH, Frozen
+from headway.errors import DataError
+from headway.features.store import Store
+from headway.types import ByteArray, IntArray, Progress, Source
+
+GROUP = 8  # batches that one network runs before the next network's turn: long enough that draining it costs little
+SHARD = 512  # rows a shard: what a killed process can lose at most
+
+Geometry = tuple[int, int, str]
+Replan = Callable[[Mapping[str, float], int], Collection[str]]
+"""``replan(seconds per item by network, items left)`` names the networks to give up, asked after every group."""
+
+
+class Decoder(Protocol):
+    """The part of a modality that extraction needs."""
+
+    def decode(self, source: Source, *, cover: tuple[int, int] | None = None) -> ByteArray: ...
+
+    def resize(self, image: ByteArray, height: int, width: int, *, interpolation: str) -> ByteArray: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """A small vector taken straight from a decoded item: classical features, a perceptual hash."""
+
+    key: str  # names the function and its version
+    compute: Callable[[ByteArray], NDArray[Any]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Extraction:
+    """What happened: ``bad`` maps rows to why they could not be decoded, ``left`` are rows not reached in time."""
+
+    bad: dict[int, str] = field(default_factory=dict)
+    left: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    given_up: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)  # wall-clock by network name, and "decode"
+    computed: dict[str, int] = field(default_factory=dict)  # items by network name, those from the store not counted
+
+
+@dataclass(slots=True, kw_only=True)
+class _Batch:
+    rows: IntArray
+    views: dict[Geometry, ByteArray]
+    facts: dict[str, NDArray[np.float32]]
+    bad: dict[int, str]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Plan:
+    """Which rows go through what. ``missing[key]`` is a mask over all rows."""
+
+    sources: Sequence[Source]
+    decoder: Decoder
+    networks: list[Frozen]
+    facts: list[Fact]
+    missing: dict[str, NDArray[np.bool_]]
+
+    def wants(self, key: str, rows: IntArray) -> bool:
+        return bool(self.missing[key][rows].any())
+
+
+def extract(
+    sources: Sequence[Source],
+    digests: ByteArray,
+    *,
+    networks: Sequence[Frozen],
+    decoder: Decoder,
+    store: Store,
+    facts: Sequence[Fact] = (),
+    order: IntArray | None = None,
+    deadline: Deadline | None = None,
+    replan: Replan | None = None,
+    progress: Progress | None = None,
+) -> Extraction:
+    """See to it that ``store`` has every network's stages, and every fact, of every item.
+
+    Args:
+        sources: n items.
+        digests: ``[n, 16]`` content hashes; equal items are computed once.
+        order: the order in which rows are taken, for a deadline that cuts the rest; as given when absent.
+        deadline: checked after every group of ``GROUP * BATCH`` items.
+        replan: may give up networks on the way, when the measured speed says that not all can be finished.
+    """
+    missing = {key: ~store.have(key, digests) for key in [n.key for n in networks] + [f.key for f in facts]}
+    plan = _Plan(sources=sources, decoder=decoder, networks=list(networks), facts=list(facts), missing=missing)
+    rows = _first_of_each(digests, np.arange(len(digests)) if order is None else order)
+    rows = rows[np.logical_or.reduce([m[rows] for m in missing.values()])] if missing else rows[:0]
+    result = Extraction(seconds={"decode": 0.0}, computed={n.name: 0 for n in networks})
+    pending = _Pending(store, digests)
+    total, done = len(rows), 0
+    try:
+        for group in _groups(plan, rows, result):
+            _run(plan, group, result, pending)
+            done += sum(len(b.rows) + len(b.bad) for b in group)
+            if progress is not None:
+                progress("embed", done, total)
+            if replan is not None and done < total:
+                _give_up(plan, replan(_pace(result, done), total - done), result)
+            if deadline is not None and deadline.remaining <= 0:
+                break
+    finally:
+        pending.flush()
+    result.bad = _to_all_rows(result.bad, digests)
+    result.left = _copies_of(rows[done:], digests)
+    return result
+
+
+def _first_of_each(digests: ByteArray, order: IntArray) -> IntArray:
+    """``order`` without rows whose content came before."""
+    heads = np.ascontiguousarray(digests).view("V16")[:, 0][order]
+    _, first = np.unique(heads, return_index=True)
+    kept: IntArray = order[np.sort(first)].astype(np.int64)
+    return kept
+
+
+def _copies_of(rows: IntArray, digests: ByteArray) -> IntArray:
+    """All rows whose content is that of one of ``rows``."""
+    heads = np.ascontiguousarray(digests).view("V16")[:, 0]
+    return np.flatnonzero(np.isin(heads, heads[rows]))
+
+
+def _to_all_rows(bad: Mapping[int, str], digests: ByteArray) -> dict[int, str]:
+    return {int(copy): reason for row, reason in bad.items() for copy in _copies_of(np.array([row]), digests)}
+
+
+def _groups(plan: _Plan, rows: IntArray, result: Extraction) -> Iterator[list[_Batch]]:
+    """Decoded batches, ``GROUP`` at a time, with the next group being decoded meanwhile."""
+    workers = os.cpu_count() or 1
+    chunks = iter([rows[i : i + BATCH] for i in range(0, len(rows), BATCH)])
+    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
+        ahead: deque[Future[_Batch]] = deque()
+        try:
+            while True:
+                while len(ahead) < 2 * GROUP and (chunk := next(chunks, None)) is not None:
+                    ahead.append(pool.submit(_decode, plan, chunk))
+                if not ahead:
+                    return
+                started = time.perf_counter()
+                group = [ahead.popleft().result() for _ in range(min(GROUP, len(ahead)))]
+                result.seconds["decode"] += time.perf_counter() - started
+                yield group
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def _decode(plan: _Plan, rows: IntArray) -> _Batch:
+    """Decode some items and take every view and fact that something still misses."""
+    networks = [n for n in plan.networks if plan.wants(n.key, rows)]
+    geometries = {(n.height, n.width, n.interpolation) for n in networks}
+    facts = [f for f in plan.facts if plan.wants(f.key, rows)]
+    cover = (max((g[0] for g in geometries), default=96), max((g[1] for g in geometries), default=96))
+    views = {g: np.empty((len(rows), g[0], g[1], 3), np.uint8) for g in geometries}
+    found: dict[str, list[NDArray[Any]]] = {f.key: [] for f in facts}
+    good: list[int] = []
+    bad: dict[int, str] = {}
+    for row in rows:
+        try:
+            image = plan.decoder.decode(plan.sources[row], cover=cover)
+        except DataError as error:
+            bad[int(row)] = str(error)
+            continue
+        for (height, width, interpolation), view in views.items():
+            view[len(good)] = plan.decoder.resize(image, height, width, interpolation=interpolation)
+        for fact in facts:
+            found[fact.key].append(fact.compute(image))
+        good.append(int(row))
+    return _Batch(
+        rows=np.array(good, np.int64),
+        views={g: view[: len(good)] for g, view in views.items()},
+        facts={key: np.asarray(values, np.float32).reshape(len(good), -1) for key, values in found.items()},
+        bad=bad,
+    )
+
+
+def _run(plan: _Plan, group: Sequence[_Batch], result: Extraction, pending: _Pending) -> None:
+    """One group through every network, and what came of it to the store."""
+    for batch in group:
+        result.bad.update(batch.bad)
+        for key, values in batch.facts.items():
+            if len(batch.rows):
+                pending.add(key, batch.rows, {"0": values})
+    for network in plan.networks:
+        geometry = (network.height, network.width, network.interpolation)
+        mine = [b for b in group if geometry in b.views and len(b.rows) and plan.wants(network.key, b.rows)]
+        started = time.perf_counter()
+        for batch, stages in zip(mine, network.forward(b.views[geometry] for b in mine), strict=True):
+            pending.add(network.key, batch.rows, {str(i): stage for i, stage in enumerate(stages)})
+            result.computed[network.name] += len(batch.rows)
+        result.seconds[network.name] = result.seconds.get(network.name, 0.0) + time.perf_counter() - started
+
+
+def _pace(result: Extraction, done: int) -> dict[str, float]:
+    """Seconds an item, by network and for decoding, over the items so far."""
+    return {name: seconds / max(done, 1) for name, seconds in result.seconds.items()}
+
+
+def _give_up(plan: _Plan, names: Collection[str], result: Extraction) -> None:
+    if names:
+        plan.networks = [n for n in plan.networks if n.name not in names]
+        result.given_up = (*result.given_up, *sorted(names))
+
+
+class _Pending:
+    """Rows on their way to the store, gathered into shards."""
+
+    def __init__(self, store: Store, digests: ByteArray) -> None:
+        self.store, self.digests = store, digests
+        self.waiting: dict[str, list[tuple[IntArray, Mapping[str, NDArray[np.float32]]]]] = {}
+
+    def add(self, key: str, rows: IntArray, columns: Mapping[str, NDArray[np.float32]]) -> None:
+        parts = self.waiting.setdefault(key, [])
+        parts.append((rows, columns))
+        if sum(len(r) for r, _ in parts) >= SHARD:
+            self._put(key)
+
+    def flush(self) -> None:
+        for key in list(self.waiting):
+            self._put(key)
+        self.store.evict()
+
+    def _put(self, key: str) -> None:
+        parts = self.waiting.pop(key)
+        rows = np.concatenate([r for r, _ in parts])
+        names = parts[0][1]
+        self.store.put(key, self.digests[rows], {n: np.concatenate([c[n] for _, c in parts]) for n in names})
