@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway.errors import DataError
 from headway.scores._linear import Array, factorise
@@ -50,6 +51,16 @@ def one_hot(codes: IntArray, classes: int) -> Array:
     """
     hot: Array = (codes[:, None] == np.arange(classes)).astype(np.float64)
     return hot
+
+
+def balanced_accuracy(correct: NDArray[np.bool_], codes: IntArray) -> float:
+    """Mean over the classes that occur of the share of their items that is ``correct [n]``, 0..1.
+
+    >>> balanced_accuracy(np.array([True, True, False, False, True]), np.array([0, 0, 0, 0, 1]))
+    0.75
+    """
+    _, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    return float((np.bincount(inverse, weights=correct) / counts).mean())
 
 
 def principal_components(X: Array, *, most: int | None = None, variance: float = 1.0) -> Array:

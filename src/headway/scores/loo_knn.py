@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.scores._check import checked
-from headway.scores._linear import Array, balanced_weights
+from headway.scores._check import balanced_accuracy, checked
+from headway.scores._linear import Array
 from headway.types import FloatArray, IntArray
 
 REFERENCE = "Cover and Hart (1967), IEEE Transactions on Information Theory 13: the nearest neighbour rule"
@@ -29,8 +29,7 @@ def score(X: FloatArray, y: IntArray, /, *, groups: IntArray | None = None) -> f
     """
     features, codes, counts = checked(X, y)
     correct = _correct(features, codes, len(counts), groups)
-    weights = balanced_weights(codes) / len(codes)
-    return float((correct @ weights).max())
+    return max(balanced_accuracy(right, codes) for right in correct)
 
 
 def _correct(X: Array, codes: IntArray, classes: int, groups: IntArray | None) -> NDArray[np.bool_]:

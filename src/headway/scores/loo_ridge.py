@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.scores._check import checked, one_hot
+from headway.scores._check import balanced_accuracy, checked, one_hot
 from headway.scores._linear import balanced_weights, factorise, loo, penalty_grid
 from headway.types import FloatArray, IntArray
 
@@ -48,7 +48,7 @@ def leave_one_out(X: FloatArray, y: IntArray, *, groups: IntArray | None = None)
         error = float(weights @ ((predicted - targets) ** 2).sum(axis=1)) / len(codes)
         if best is None or error < best.squared_error:
             correct = predicted.argmax(axis=1) == codes
-            accuracy = float(weights @ correct) / len(codes)
+            accuracy = balanced_accuracy(correct, codes)
             best = LeaveOneOut(correct=correct, balanced_accuracy=accuracy, penalty=float(penalty), squared_error=error)
     assert best is not None
     return best

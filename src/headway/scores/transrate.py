@@ -17,6 +17,8 @@ def score(X: FloatArray, y: IntArray, /) -> float:
     """``R(Z) - Σ_c (n_c/n) R(Z_c)`` in nats, >= 0, for ``Z`` the centred ``X [n, d]`` and labels ``y [n]``.
 
     ``R(Z) = ½ ln det(I + ZᵀZ/(nε))``, ε = 1e-4. It depends on the features' scale: compare like with like.
+    The classes are not centred on their own, as published, so two classes of one shape on either side of the mean
+    are not told apart: with two classes prefer any other score.
     Raises :class:`DataError` for NaN, fewer than two items or one class.
 
     >>> round(score(np.array([[0.0], [0.0], [1.0], [1.0]]), np.array([0, 1, 0, 1])), 6)
