@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge, RidgeCV
 
 from headway.errors import DataError, OptionError
-from headway.scores._linear import balanced_weights, coefficients, factorise, loo, penalty_grid
+from headway.scores._linear import balanced_weights, coefficients, factorise, left_out_means, loo, penalty_grid
 
 PENALTIES = [1e-2, 1.0, 30.0]
 
@@ -55,6 +55,15 @@ def test_groups_of_one_are_leave_one_out():
     np.testing.assert_allclose(
         loo(factor, Y, PENALTIES, groups=np.arange(20)), loo(factor, Y, PENALTIES), rtol=1e-9, atol=1e-12
     )
+
+
+def test_left_out_means_are_what_a_fit_without_features_predicts():
+    X, Y, w = _data(20, 4)
+    groups = np.random.default_rng(1).integers(0, 6, 20)
+    factor, empty = factorise(X, weights=w), factorise(np.zeros((20, 1)), weights=w)
+    np.testing.assert_allclose(left_out_means(factor, Y), loo(empty, Y, [1.0])[0])
+    expected = loo(empty, Y, [1.0], groups=groups)[0]
+    np.testing.assert_allclose(left_out_means(factor, Y, groups=groups), expected)
 
 
 def test_loo_error_is_ridgecv_error():

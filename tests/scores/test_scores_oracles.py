@@ -99,7 +99,8 @@ def test_loo_ridge_is_what_refitting_without_each_item_gets_right(n, d):
     for i in range(n):
         rest = np.arange(n) != i
         model = Ridge(alpha=ours.penalty, solver="svd").fit(X[rest], np.eye(3)[y[rest]], sample_weight=weights[rest])
-        right[i] = model.predict(X[[i]])[0].argmax() == y[i]
+        mean = np.average(np.eye(3)[y[rest]], axis=0, weights=weights[rest])
+        right[i] = (model.predict(X[[i]])[0] - mean).argmax() == y[i]
     np.testing.assert_array_equal(ours.correct, right)
     assert 0.2 < right.mean() < 1
     assert loo_ridge.score(X, y) == pytest.approx(np.mean([right[y == c].mean() for c in range(3)]))
@@ -118,6 +119,13 @@ def test_loo_ridge_chooses_the_penalty_with_the_least_error():
 
     assert error(ours.penalty) == pytest.approx(ours.squared_error, rel=1e-6)
     assert ours.squared_error < min(error(ours.penalty * 10), error(ours.penalty / 10))
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 5), (60, 400)])
+def test_loo_ridge_of_noise_is_chance_not_below_it(n, d):
+    values = [loo_ridge.score(np.random.default_rng(s).normal(size=(n, d)), np.arange(n) % 4) for s in range(60)]
+    assert np.mean(values) == pytest.approx(0.25, abs=0.04)
+    assert loo_ridge.score(np.ones((n, d)), np.arange(n) % 4) == 0.25
 
 
 def test_loo_ridge_does_not_look_into_the_group_of_an_item():

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.scores._check import balanced_accuracy, checked, one_hot
-from headway.scores._linear import balanced_weights, factorise, loo, penalty_grid
+from headway.scores._linear import balanced_weights, factorise, left_out_means, loo, penalty_grid
 from headway.types import FloatArray, IntArray
 
 REFERENCE = (
@@ -32,7 +32,8 @@ def leave_one_out(X: FloatArray, y: IntArray, *, groups: IntArray | None = None)
 
     Targets are 0/1, one column a class; items weigh so that each class counts the same; the intercept is free. The
     penalty is the one of 13 on a log grid with the least class-balanced squared leave-one-out error. The prediction is
-    the column with the largest value. A class with one item cannot be predicted without it and counts as wrong.
+    the column that most exceeds its mean target without the item (:func:`left_out_means`), so noise scores about 1/C.
+    A class with one item cannot be predicted without it and counts as wrong.
     Raises :class:`DataError` for NaN, fewer than two items or one class.
 
     >>> X = np.array([[0.0], [0.1], [0.2], [1.0], [1.1], [1.2]])
@@ -42,12 +43,14 @@ def leave_one_out(X: FloatArray, y: IntArray, *, groups: IntArray | None = None)
     features, codes, counts = checked(X, y)
     weights = balanced_weights(codes)
     factor, targets = factorise(features, weights=weights), one_hot(codes, len(counts))
+    means = left_out_means(factor, targets, groups=groups)
     best: LeaveOneOut | None = None
     for penalty in penalty_grid(factor):  # one at a time: a thousand classes times all penalties is a lot of memory
         predicted = loo(factor, targets, [float(penalty)], groups=groups)[0]
         error = float(weights @ ((predicted - targets) ** 2).sum(axis=1)) / len(codes)
         if best is None or error < best.squared_error:
-            correct = predicted.argmax(axis=1) == codes
+            # Rounded, so that columns that are equal but for rounding go to the first class, always.
+            correct = np.round(predicted - means, 12).argmax(axis=1) == codes
             accuracy = balanced_accuracy(correct, codes)
             best = LeaveOneOut(correct=correct, balanced_accuracy=accuracy, penalty=float(penalty), squared_error=error)
     assert best is not None
