@@ -98,7 +98,8 @@ def agresti_coull(successes: Sums, totals: Sums, *, confidence: float = 0.95, f1
     """Limits of the mean of G proportions ``successes / totals`` (``[G]`` each), of nonzero width at 0 and at 1.
 
     Agresti & Coull, The American Statistician 52 (1998): z² pseudo-items, half of them successes; here they are spread
-    evenly over the G groups. One group of n items gives their interval. With ``f1`` each proportion p = tp/(tp+fp+fn)
+    evenly over the G groups, and each group past the first costs one item's freedom, also spread, as its own rate is
+    estimated. One group of n items gives their interval. With ``f1`` each proportion p = tp/(tp+fp+fn)
     is carried to F1 = 2p/(1+p) by the delta method (the "indirect" route of Lam et al., arXiv 2309.14621); pseudo-items
     and variance then count twice, as one mistake is a false negative of one class and a false positive of another.
 
@@ -113,7 +114,8 @@ def agresti_coull(successes: Sums, totals: Sums, *, confidence: float = 0.95, f1
     p = (successes + shared * z**2 / (2 * groups)) / n
     value, slope = (2 * p / (1 + p), 2 / (1 + p) ** 2) if f1 else (p, np.ones_like(p))
     centre = float(value.mean())
-    half = z * math.sqrt(shared * float((slope**2 * p * (1 - p) / n).sum())) / groups
+    free = n - (groups - 1) / groups
+    half = z * math.sqrt(shared * float((slope**2 * p * (1 - p) / free).sum())) / groups
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -121,8 +123,8 @@ def bonett_price(gains: Sums, losses: Sums, totals: Sums, *, confidence: float =
     """Limits of the mean over G classes of ``(gains - losses) / totals`` (``[G]`` each), for paired right and wrong.
 
     Bonett & Price, J. Educational and Behavioral Statistics 37 (2012): one pseudo-item on either side; here spread
-    evenly over the classes. One class gives their interval. Two models that never differ still get a width, about
-    2.8 / n, because n items cannot show that they never will.
+    evenly over the classes, as is the freedom that each class past the first costs. One class gives their interval.
+    Two models that never differ still get a width, about 2.8 / n: n items cannot show that they never will.
 
     >>> low, high = bonett_price(np.zeros(1), np.zeros(1), np.array([100.0]))
     >>> round(low, 3), round(high, 3)
@@ -133,7 +135,8 @@ def bonett_price(gains: Sums, losses: Sums, totals: Sums, *, confidence: float =
     n = totals + 2 / groups
     up, down = (gains + 1 / groups) / n, (losses + 1 / groups) / n
     centre = float((up - down).mean())
-    half = z * math.sqrt(float(((up + down - (up - down) ** 2) / n).sum())) / groups
+    free = n - (groups - 1) / groups
+    half = z * math.sqrt(float(((up + down - (up - down) ** 2) / free).sum())) / groups
     return max(-1.0, centre - half), min(1.0, centre + half)
 
 

@@ -27,6 +27,7 @@ _PLAIN = {
 }
 _POWER = 0.8
 _MANY = 100_000
+_LEAST_PAIRS = 6  # fewer discordant pairs cannot give an exact p below 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,20 +197,21 @@ def items_needed(
     as make the pseudo-count interval narrow enough.
 
     >>> items_needed(Interval(value=0.05, low=-0.05, high=0.15), 0.33, n=100, discordant=20)
-    828
+    818
     """
     normal = NormalDist()
     if not discordant:
         return max(n + 1, math.ceil(normal.inv_cdf(1 - alpha) * math.sqrt(2) / margin))
     error = (effect.high - effect.low) / (2 * normal.inv_cdf(0.975))
-    size = abs(effect.value)
-    power = normal.inv_cdf(_POWER)
-    strength = min(size / error, normal.inv_cdf(1 - max(p, 1e-12) / 2))
+    size, power = abs(effect.value), normal.inv_cdf(_POWER)
+    strength = size / error
+    if strength > normal.inv_cdf(1 - alpha / 2):  # the interval is past 0, the exact test not yet
+        strength = min(strength, max(1.0, normal.inv_cdf(1 - p / 2)))
     told_apart = ((normal.inv_cdf(1 - alpha / 2) + power) / strength) ** 2 if strength > 1e-6 else math.inf
     room = margin - size
     one_sided = normal.inv_cdf(1 - alpha) + (power if size else normal.inv_cdf((1 + _POWER) / 2))
     held = (one_sided * error / room) ** 2 if room > 0 else math.inf
-    needed = min(told_apart, held) * n
+    needed = min(max(told_apart, _LEAST_PAIRS / discordant), held) * n
     return max(n + 1, math.ceil(needed)) if needed < 1e9 else 10**9
 
 
