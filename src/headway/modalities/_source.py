@@ -40,7 +40,10 @@ def display_name(source: object) -> str:
     """
     if isinstance(source, bytes):
         return f"{len(source):,} bytes in memory"
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | Path):
         return "an array in memory"
-    text = os.fsencode(source).decode("utf-8", "backslashreplace")
+    text = os.fspath(source)
+    if text.isprintable():  # lone surrogates, which stand for bytes that are not UTF-8, are not printable
+        return text
+    text = os.fsencode(text).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -202,3 +202,12 @@ def view(image: ByteArray, spec_input: ImageInput) -> ByteArray:
     (32, 24, 3)
     """
     return resize(image, spec_input.height, spec_input.width, interpolation=spec_input.interpolation)
+
+
+def from_pillow(image: Any) -> ByteArray:
+    """``[h, w, 3]`` of an image that Pillow has opened or made, flattened and turned upright as by :func:`decode`.
+
+    >>> from_pillow(Image.new("L", (3, 2), 7))[0, 0].tolist()
+    [7, 7, 7]
+    """
+    return _pillow.decode(image, cover=None, background=(255, 255, 255))

@@ -1,0 +1,54 @@
+"""What every reader hands to :func:`headway.data.read.read`: columns that are not checked yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from headway.types import Finding, Part, Source
+
+SHOWN = 10
+"""Most items that a finding names."""
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".dib")
+"""A file so named that is no image is a bad item; any other file that is none is left alone."""
+
+_PARTS: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Items:
+    """Columns of equal length; ``None`` where the data have no such column."""
+
+    name: str
+    names: list[str]
+    sources: list[Source]
+    labels: list[Any] | None = None
+    groups: list[Any] | None = None
+    parts: list[Part | None] | None = None
+    listed: bool = True  # named one by one, as in a table: then whatever is not an image is a bad item
+    findings: list[Finding] = field(default_factory=list)
+
+
+def part_of(name: object) -> Part | None:
+    """The part that a folder's or a column's value means, if any.
+
+    >>> part_of("Valid"), part_of("cats")
+    ('val', None)
+    """
+    return _PARTS.get(name.strip().lower()) if isinstance(name, str) else None
+
+
+def warning(check: str, message: str, evidence: Sequence[str]) -> Finding:
+    """A ``warn`` finding that names at most :data:`SHOWN` items."""
+    return Finding(check=check, severity="warn", message=message, evidence=tuple(evidence[:SHOWN]))

@@ -1,0 +1,66 @@
+"""Data sets as values: fingerprint, rows taken, rows dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.types import ByteArray, Dataset, Finding, IntArray, Part
+
+
+def fingerprint(
+    digests: ByteArray,
+    *,
+    targets: IntArray | None,
+    classes: Sequence[str],
+    groups: IntArray | None = None,
+    parts: Sequence[Part | None] | None = None,
+) -> str:
+    """32 hex digits over contents, targets, class names, groups and parts, in row order; names of files do not count.
+
+    >>> fingerprint(np.zeros((1, 16), np.uint8), targets=None, classes=())
+    'ae783e4a78d0f5e57f275956188ff2d2'
+    """
+    state = blake2b(digest_size=16)
+    columns: list[bytes | None] = [
+        np.ascontiguousarray(digests).tobytes(),
+        None if targets is None else targets.astype("<i8").tobytes(),
+        "\0".join(classes).encode("utf-8", "surrogateescape"),
+        None if groups is None else groups.astype("<i8").tobytes(),
+        None if parts is None else ",".join(part or "" for part in parts).encode(),
+    ]
+    for column in columns:  # each with its length, so that no two data sets run into the same bytes
+        state.update(b"-" if column is None else len(column).to_bytes(8, "little") + column)
+    return state.hexdigest()
+
+
+def take(dataset: Dataset, rows: NDArray[np.integer] | Sequence[int]) -> Dataset:
+    """The given rows, in the given order, with the same classes and findings and a fingerprint of their own."""
+    at = np.asarray(rows, np.int64)
+    order = at.tolist()
+    digests = dataset.digests[at]
+    targets = None if dataset.targets is None else dataset.targets[at]
+    groups = None if dataset.groups is None else dataset.groups[at]
+    parts = None if dataset.parts is None else tuple(dataset.parts[row] for row in order)
+    return replace(
+        dataset,
+        names=tuple(dataset.names[row] for row in order),
+        sources=tuple(dataset.sources[row] for row in order),
+        digests=digests,
+        targets=targets,
+        groups=groups,
+        parts=parts,
+        fingerprint=fingerprint(digests, targets=targets, classes=dataset.classes, groups=groups, parts=parts),
+    )
+
+
+def drop(dataset: Dataset, rows: NDArray[np.integer] | Sequence[int], finding: Finding) -> Dataset:
+    """The data set without some rows, and the finding that says why."""
+    keep = np.ones(len(dataset.names), bool)
+    keep[np.asarray(rows, np.int64)] = False
+    kept = take(dataset, np.flatnonzero(keep))
+    return replace(kept, findings=(*dataset.findings, finding))

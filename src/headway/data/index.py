@@ -1,0 +1,155 @@
+"""Content hashes of files, remembered by what ``stat`` says of them, so that unchanged files are not read again.
+
+The idea and its one trap are git's index: a file changed within the clock's resolution of being hashed looks unchanged
+for ever after ("racy git"), so what is younger than two seconds when it is hashed is not remembered.
+"""
+
+# ruff: noqa: PTH110, PTH116, PTH123
+# Plain strings: a Path for each of 50,000 files costs more than asking for its facts.
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import TypeAlias
+
+HEAD = 32
+"""Bytes kept from the start of each file: enough to tell its format."""
+
+_RACY_NS = 2_000_000_000
+_CHUNK = 1 << 20
+_THREADS = 8  # hashing waits for the disk; more threads than cores keep it busy
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    folder BLOB, name BLOB, size INTEGER, mtime INTEGER, ctime INTEGER, inode INTEGER, head BLOB, digest BLOB,
+    PRIMARY KEY (folder, name)) WITHOUT ROWID
+"""
+_SELECT = "SELECT name, size, mtime, ctime, inode, head, digest FROM files WHERE folder = ?"
+_Stat: TypeAlias = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file's first bytes and blake2b-16 digest; no digest where it was not wanted or could not be read."""
+
+    head: bytes
+    digest: bytes | None
+    error: str = ""
+
+
+Known: TypeAlias = dict[bytes, tuple[_Stat, Content]]
+"""Files of one folder, by name."""
+_UNKNOWN: tuple[None, None] = (None, None)
+
+
+class ContentIndex:
+    """A SQLite file that may be deleted at any time, shared by processes; never the reason for a failure.
+
+    SQLite's own journal makes it safe against ``kill -9`` and concurrent writers. A damaged, locked or unwritable index
+    is as good as none: files are then hashed again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def lookup(self, folders: Iterable[bytes]) -> dict[bytes, Known]:
+        """What is remembered of the files in each folder."""
+        found: dict[bytes, Known] = {}
+        with suppress(sqlite3.Error), closing(self._open()) as db:
+            for folder in folders:
+                rows = db.execute(_SELECT, (folder,)).fetchall()
+                found[folder] = {row[0]: (row[1:5], Content(row[5], row[6])) for row in rows}
+        return found
+
+    def store(self, found: Mapping[bytes, Known]) -> None:
+        """Remember files, in one transaction."""
+        rows = [
+            (folder, name, *facts, content.head, content.digest)
+            for folder, files in found.items()
+            for name, (facts, content) in files.items()
+        ]
+        with suppress(sqlite3.Error), closing(self._open()) as db, db:
+            db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.OperationalError:  # locked, full or read-only: not damaged
+            raise
+        except sqlite3.DatabaseError:
+            self.path.unlink(missing_ok=True)
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self.path, timeout=10)
+        try:
+            db.execute(_SCHEMA)
+        except sqlite3.Error:
+            db.close()
+            raise
+        return db
+
+
+def contents(paths: Sequence[str], *, wanted: Callable[[bytes], bool], index: ContentIndex | None) -> list[Content]:
+    """Head and digest of each file, in order; only files whose head is ``wanted`` are read to their end.
+
+    Paths may hold any bytes that the file system does (surrogate escapes).
+    """
+    split = [os.path.split(path) for path in paths]
+    folders = {folder: os.fsencode(os.path.realpath(folder)) for folder in {folder for folder, _ in split}}
+    known = index.lookup(set(folders.values())) if index is not None else {}
+    by_folder = {folder: known.get(key, {}) for folder, key in folders.items()}
+    found: list[Content | None] = []
+    for path, (folder, name) in zip(paths, split, strict=True):
+        facts, content = by_folder[folder].get(os.fsencode(name), _UNKNOWN)
+        usable = content is not None and (content.digest is not None or not wanted(content.head))
+        found.append(content if usable and _facts(path) == facts else None)
+    fresh: dict[bytes, Known] = {}
+    unread = [row for row, content in enumerate(found) if content is None]
+    with ThreadPoolExecutor(_THREADS) as pool:  # starts no thread until something has to be read
+        for row, (facts, content) in zip(unread, pool.map(lambda r: _read(paths[r], wanted), unread), strict=True):
+            found[row] = content
+            if facts is not None:
+                folder, name = split[row]
+                fresh.setdefault(folders[folder], {})[os.fsencode(name)] = (facts, content)
+    if index is not None and fresh:
+        index.store(fresh)
+    return [content for content in found if content is not None]
+
+
+def _facts(path: str) -> _Stat | None:
+    """``None`` where there is no regular file: opening a named pipe would wait for ever."""
+    try:
+        s = os.stat(path)
+    except OSError:
+        return None
+    return (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) if stat.S_ISREG(s.st_mode) else None
+
+
+def _read(path: str, wanted: Callable[[bytes], bool]) -> tuple[_Stat | None, Content]:
+    """The content, and the facts to remember it by: none where it may have changed under our hands, or just before."""
+    before = _facts(path)
+    if before is None:
+        return None, Content(b"", None, "is a pipe or a device" if os.path.exists(path) else "does not exist")
+    try:
+        with open(path, "rb", buffering=0) as file:
+            chunk = file.read(_CHUNK)
+            head, digest = chunk[:HEAD], None
+            if wanted(head):
+                state = blake2b(chunk, digest_size=16)
+                while chunk := file.read(_CHUNK):
+                    state.update(chunk)
+                digest = state.digest()
+    except OSError as error:
+        return None, Content(b"", None, f"cannot be opened ({error.strerror or error})")
+    settled = before == _facts(path) and time.time_ns() - max(before[1:3]) > _RACY_NS
+    return before if settled else None, Content(head, digest)

@@ -1,0 +1,219 @@
+"""The only reader: folders, tables, saved Hugging Face data sets and arrays become one :class:`Dataset`."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headway.data import _folder
+from headway.data._items import IMAGE_SUFFIXES, SHOWN, Items, warning
+from headway.data.dataset import fingerprint
+from headway.data.health import numbered
+from headway.data.index import ContentIndex, contents
+from headway.errors import DataError
+from headway.modalities import image
+from headway.modalities._source import display_name
+from headway.types import ByteArray, Dataset, Finding, IntArray, Part
+
+_TABLES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".ndjson")
+
+
+def read(
+    data: object,
+    *,
+    label: str | None = None,
+    group: str | None = None,
+    labelled: bool = True,
+    strict: bool = False,
+    index: ContentIndex | None = None,
+) -> Dataset:
+    """Items, labels and content hashes of any data set that Headway knows.
+
+    ``data`` is one of
+
+    - a folder with a folder a class; or with ``train/``, ``val/``, ``test/`` and the classes in each;
+    - a CSV, TSV, Parquet or JSON-lines table of paths and labels: the path column is the one whose values are files,
+      relative to the table's folder; ``label`` and ``group`` name columns; a ``split`` column gives parts;
+    - a folder saved by Hugging Face ``datasets`` (``save_to_disk``), or one with ``metadata.csv`` or ``.jsonl``;
+    - ``(X, y)``: X an array ``[n, h, w]`` or ``[n, h, w, 3]`` (uint8, or float in 0..1 or 0..255), or a list of
+      arrays, PIL images, encoded bytes or paths;
+    - with ``labelled=False`` also files, folders, globs and lists of these, and X alone.
+
+    Files that cannot be opened, are empty or are no images are left out and named in a finding, unless ``strict``.
+    Damage further inside shows when they are decoded. ``index`` remembers content hashes of unchanged files.
+
+    Raises :class:`DataError` where nothing usable is left or, with ``strict``, where any item is bad, and
+    :class:`OptionError` for a column that is not there or not clear.
+
+    >>> data = read((np.zeros((4, 8, 8), np.uint8), ["a", "a", "b", "b"]))
+    >>> data.names[:2], data.classes, data.targets.tolist()
+    (('row 0', 'row 1'), ('a', 'b'), [0, 0, 1, 1])
+    """
+    items = _items(data, label, group, labelled)
+    if not labelled:
+        items.labels = None
+    return _dataset(items, strict=strict, index=index)
+
+
+def _items(data: object, label: str | None, group: str | None, labelled: bool) -> Items:
+    if not isinstance(data, str | os.PathLike):
+        from headway.data import _arrays
+
+        return _arrays.items(data, labelled=labelled)
+    path = Path(data)
+    if path.is_dir():
+        return _of_folder(path, label, group, labelled)
+    if path.is_file():
+        if path.suffix.lower() in _TABLES:
+            from headway.data import _table
+
+            return _table.items(path, label=label, group=group, labelled=labelled)
+        if not labelled:
+            return Items(name=path.name, names=[str(data)], sources=[path])
+    # glob, because Path.glob takes no absolute patterns.
+    found = sorted(glob.glob(str(data), recursive=True), key=os.fsencode) if not labelled else []  # noqa: PTH207
+    if not found:
+        raise DataError(
+            "there is no data set here" if not path.exists() else "a single file is no data set",
+            given=display_name(path),
+            allowed="a folder with a folder a class, a CSV, TSV, Parquet or JSONL table, a saved Hugging Face data set",
+            todo="Check the path",
+        )
+    from headway.data import _arrays
+
+    return _arrays.items(found, labelled=False)
+
+
+def _of_folder(path: Path, label: str | None, group: str | None, labelled: bool) -> Items:
+    names = {entry.name for entry in path.iterdir()} if os.access(path, os.R_OK) else set()
+    if names & {"dataset_dict.json", "dataset_info.json", "state.json"}:
+        from headway.data import _table
+
+        return _table.saved(path, label=label, group=group, labelled=labelled)
+    for metadata in ("metadata.csv", "metadata.jsonl", "metadata.parquet"):
+        if metadata in names:
+            from headway.data import _table
+
+            return _table.items(path / metadata, label=label, group=group, labelled=labelled)
+    return _folder.labelled(path) if labelled else _folder.unlabelled(path)
+
+
+def _dataset(items: Items, *, strict: bool, index: ContentIndex | None) -> Dataset:
+    digests, bad, ignored = _hashed(items, index)
+    findings = [*items.findings, *_bad_items(items, bad, strict)]
+    if ignored:
+        message = f"{len(ignored)} files are not images and were left alone."
+        shown = tuple(display_name(items.names[row]) for row in ignored[:SHOWN])
+        findings.append(Finding(check="not_images", severity="note", message=message, evidence=shown))
+    unusable = {*bad, *ignored}
+    unlabelled = _without_label(items, unusable)
+    if unlabelled:
+        message = f"{len(unlabelled)} items have no label and were left out."
+        findings.append(warning("missing_labels", message, [display_name(items.names[row]) for row in unlabelled]))
+        unusable.update(unlabelled)
+    keep = [row for row in range(len(items.names)) if row not in unusable]
+    if not keep:
+        reasons = "; ".join(f.message for f in findings) or "it is empty"
+        raise DataError("the data set has no usable items", given=f"{display_name(items.name)}: {reasons}")
+    return _encoded(items, keep, digests[keep], findings)
+
+
+def _encoded(items: Items, keep: list[int], digests: ByteArray, findings: list[Finding]) -> Dataset:
+    targets: IntArray | None = None
+    classes: tuple[str, ...] = ()
+    if items.labels is not None:
+        from headway.tasks.classification import encode
+
+        encoded = encode([items.labels[row] for row in keep])
+        targets, classes = encoded.targets, encoded.classes
+        findings = [*findings, *encoded.findings]
+    groups = None if items.groups is None else _group_numbers([items.groups[row] for row in keep])
+    parts: tuple[Part | None, ...] | None = None
+    if items.parts is not None and any(items.parts[row] for row in keep):
+        parts = tuple(items.parts[row] for row in keep)
+    return Dataset(
+        name=display_name(items.name),
+        modality="image",
+        task="classification",
+        names=tuple(display_name(items.names[row]) for row in keep),
+        sources=tuple(items.sources[row] for row in keep),
+        digests=digests,
+        targets=targets,
+        classes=classes,
+        groups=groups,
+        parts=parts,
+        findings=tuple(findings),
+        fingerprint=fingerprint(digests, targets=targets, classes=classes, groups=groups, parts=parts),
+    )
+
+
+def _hashed(items: Items, index: ContentIndex | None) -> tuple[ByteArray, dict[int, str], list[int]]:
+    """Digests ``[n, 16]``, the reason why each bad item is bad, and the rows of files that were never meant."""
+    files = [(row, str(source)) for row, source in enumerate(items.sources) if isinstance(source, Path)]
+    digests = np.zeros((len(items.names), 16), np.uint8)
+    bad: dict[int, str] = {}
+    ignored: list[int] = []
+    for row, source in enumerate(items.sources):
+        if not isinstance(source, Path):
+            digests[row] = np.frombuffer(_digest(source), np.uint8)
+            if isinstance(source, bytes) and not image.sniff(source):
+                bad[row] = "is not an image" if source else "is empty"
+    found = contents([path for _, path in files], wanted=image.sniff, index=index)
+    good = [(row, content.digest) for (row, _), content in zip(files, found, strict=True) if content.digest]
+    if good:
+        digests[[row for row, _ in good]] = np.frombuffer(b"".join(d for _, d in good), np.uint8).reshape(-1, 16)
+    if len(good) == len(files):
+        return digests, bad, ignored
+    for (row, path), content in zip(files, found, strict=True):
+        if content.digest is None:
+            if not items.listed and not content.error and not path.lower().endswith(IMAGE_SUFFIXES):
+                ignored.append(row)
+            else:
+                bad[row] = content.error or ("is not an image" if content.head else "is empty (zero bytes)")
+    return digests, bad, ignored
+
+
+def _digest(source: bytes | ByteArray) -> bytes:
+    state = blake2b(digest_size=16)
+    if isinstance(source, np.ndarray):  # pixels alone would make a 2 x 8 image equal to a 4 x 4 one
+        state.update(repr(source.shape).encode())
+        source = source.tobytes()
+    state.update(source)
+    return state.digest()
+
+
+def _bad_items(items: Items, bad: dict[int, str], strict: bool) -> list[Finding]:
+    if not bad:
+        return []
+    shown = [f"{display_name(items.names[row])} {reason}" for row, reason in list(bad.items())[:SHOWN]]
+    if strict:
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        raise DataError(
+            f"{len(bad)} items cannot be used",
+            given="; ".join(shown) + more,
+            todo="Mend or remove them, or do not ask for strict",
+        )
+    return [warning("bad_items", f"{len(bad)} items cannot be used and were left out.", shown)]
+
+
+def _without_label(items: Items, unusable: set[int]) -> list[int]:
+    if items.labels is None:
+        return []
+    from headway.tasks.classification import missing
+
+    return [row for row, label in enumerate(items.labels) if row not in unusable and missing(label)]
+
+
+def _group_numbers(groups: Sequence[Any]) -> IntArray:
+    """Equal values are one group; an item without a group is a group of its own."""
+    from headway.tasks.classification import missing
+
+    known: dict[object, int] = {}
+    rows = [len(groups) + row if missing(g) else known.setdefault(g, len(known)) for row, g in enumerate(groups)]
+    return numbered(np.array(rows, np.int64))
