@@ -203,7 +203,6 @@ def accuracy(y: ArrayLike, prediction: ArrayLike, *, weight: ArrayLike | None = 
 
 def balanced_accuracy(y: ArrayLike, prediction: ArrayLike, *, weight: ArrayLike | None = None) -> float:
     """Mean recall of the classes present in ``y``, 0..1; a constant guess scores 1 / classes.
-
     Brodersen et al., ICPR 2010; not corrected for chance.
 
     >>> balanced_accuracy([0, 0, 0, 1], [0, 0, 0, 0])
