@@ -18,7 +18,9 @@ costs no fit. It measures the luck of the items, not that of other backbones or 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +94,7 @@ def rank(candidates: Sequence[Candidate], /, *, seed: int, bootstrap: int = 1000
         raise OptionError("too few bootstrap draws for a 95 % interval", given=bootstrap, allowed="100 or more")
     y, groups = candidates[0].features.y[rows], candidates[0].features.groups
     groups = None if groups is None else groups[rows]
-    scored = [_scores(c.features.X[rows], y, groups) for c in candidates]
+    scored = _score_all([c.features.X[rows] for c in candidates], y, groups)
     draws, sides = _draws(np.stack([right for _, right in scored]), y, groups, bootstrap, seed)
     lines = []
     ties = _tie_groups(np.array([scores[PRIMARY] for scores, _ in scored]), draws, sides)
@@ -144,6 +146,16 @@ def _stratified(y: IntArray, most: int, seed: int) -> IntArray:
     place = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
     kept: IntArray = np.sort(order[place < quota[codes[order]]])
     return kept
+
+
+def _score_all(
+    features: Sequence[NDArray[np.float32]], y: IntArray, groups: IntArray | None
+) -> list[tuple[dict[str, float], NDArray[np.bool_]]]:
+    """Candidates side by side, one core each: many small factorisations gain little from threads of their own."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda X: _scores(X, y, groups), features))
 
 
 def _scores(X: NDArray[np.float32], y: IntArray, groups: IntArray | None) -> tuple[dict[str, float], NDArray[np.bool_]]:

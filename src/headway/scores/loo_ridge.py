@@ -17,6 +17,9 @@ REFERENCE = (
 )
 
 
+_NUMBERS = 8_000_000  # predictions held at a time: all penalties of a common problem, one of a vast one
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaveOneOut:
     """What the classifier says of each item when it has not seen it."""
@@ -44,17 +47,22 @@ def leave_one_out(X: FloatArray, y: IntArray, *, groups: IntArray | None = None)
     weights = balanced_weights(codes)
     factor, targets = factorise(features, weights=weights), one_hot(codes, len(counts))
     means = left_out_means(factor, targets, groups=groups)
-    best: LeaveOneOut | None = None
-    for penalty in penalty_grid(factor):  # one at a time: a thousand classes times all penalties is a lot of memory
-        predicted = loo(factor, targets, [float(penalty)], groups=groups)[0]
-        error = float(weights @ ((predicted - targets) ** 2).sum(axis=1)) / len(codes)
-        if best is None or error < best.squared_error:
-            # Rounded, so that columns that are equal but for rounding go to the first class, always.
-            correct = np.round(predicted - means, 12).argmax(axis=1) == codes
-            accuracy = balanced_accuracy(correct, codes)
-            best = LeaveOneOut(correct=correct, balanced_accuracy=accuracy, penalty=float(penalty), squared_error=error)
-    assert best is not None
-    return best
+    grid = penalty_grid(factor)
+    together = max(1, _NUMBERS // targets.size)
+    least, best, choice = np.inf, targets, grid[0]
+    for part in np.split(grid, range(together, len(grid), together)):
+        for penalty, predicted in zip(part, loo(factor, targets, part, groups=groups), strict=True):
+            error = float(weights @ ((predicted - targets) ** 2).sum(axis=1)) / len(codes)
+            if error < least:
+                least, best, choice = error, predicted, penalty
+    # Rounded, so that columns that are equal but for rounding go to the first class, always.
+    correct = np.round(best - means, 12).argmax(axis=1) == codes
+    return LeaveOneOut(
+        correct=correct,
+        balanced_accuracy=balanced_accuracy(correct, codes),
+        penalty=float(choice),
+        squared_error=least,
+    )
 
 
 def score(X: FloatArray, y: IntArray, /) -> float:
