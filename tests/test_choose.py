@@ -87,6 +87,7 @@ def test_few_items_do_not_prove_a_difference(discordant, told_apart):
     # McNemar's exact test first rejects at 6 to 0; a plain percentile bootstrap already at 4 to 0.
     y = np.arange(100) % 2
     correct = np.ones((2, 100), dtype=bool)
+    correct[:, 50:] = False  # both fail on half: unpaired, 9 points of 100 would be nothing
     correct[1, :discordant] = False
     draws, sides = choose._draws(correct, y, None, 2000, 0)
     ties = choose._tie_groups(correct.mean(axis=1), draws, sides)
