@@ -12,13 +12,12 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 HEAD = 32
 """Bytes kept from the start of each file: enough to tell its format."""
@@ -32,21 +31,17 @@ CREATE TABLE IF NOT EXISTS files (
     PRIMARY KEY (folder, name)) WITHOUT ROWID
 """
 _SELECT = "SELECT name, size, mtime, ctime, inode, head, digest FROM files WHERE folder = ?"
-_Stat: TypeAlias = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
+_INSERT = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_Facts: TypeAlias = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
+_Row: TypeAlias = tuple[bytes, int, int, int, int, bytes, bytes | None]  # name, the facts, head, digest
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """A file's first bytes and blake2b-16 digest; no digest where it was not wanted or could not be read."""
 
     head: bytes
     digest: bytes | None
     error: str = ""
-
-
-Known: TypeAlias = dict[bytes, tuple[_Stat, Content]]
-"""Files of one folder, by name."""
-_UNKNOWN: tuple[None, None] = (None, None)
 
 
 class ContentIndex:
@@ -59,24 +54,18 @@ class ContentIndex:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def lookup(self, folders: Iterable[bytes]) -> dict[bytes, Known]:
-        """What is remembered of the files in each folder."""
-        found: dict[bytes, Known] = {}
+    def lookup(self, folders: Iterable[bytes]) -> dict[bytes, dict[bytes, _Row]]:
+        """What is remembered of the files in each folder, by folder and name."""
+        found: dict[bytes, dict[bytes, _Row]] = {}
         with suppress(sqlite3.Error), closing(self._open()) as db:
             for folder in folders:
-                rows = db.execute(_SELECT, (folder,)).fetchall()
-                found[folder] = {row[0]: (row[1:5], Content(row[5], row[6])) for row in rows}
+                found[folder] = {row[0]: row for row in db.execute(_SELECT, (folder,)).fetchall()}
         return found
 
-    def store(self, found: Mapping[bytes, Known]) -> None:
-        """Remember files, in one transaction."""
-        rows = [
-            (folder, name, *facts, content.head, content.digest)
-            for folder, files in found.items()
-            for name, (facts, content) in files.items()
-        ]
+    def store(self, rows: Iterable[tuple[bytes, _Row]]) -> None:
+        """Remember files, each with its folder, in one transaction."""
         with suppress(sqlite3.Error), closing(self._open()) as db, db:
-            db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            db.executemany(_INSERT, ((folder, *row) for folder, row in rows))
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -110,23 +99,24 @@ def contents(paths: Sequence[str], *, wanted: Callable[[bytes], bool], index: Co
     by_folder = {folder: known.get(key, {}) for folder, key in folders.items()}
     found: list[Content | None] = []
     for path, (folder, name) in zip(paths, split, strict=True):
-        facts, content = by_folder[folder].get(os.fsencode(name), _UNKNOWN)
-        usable = content is not None and (content.digest is not None or not wanted(content.head))
-        found.append(content if usable and _facts(path) == facts else None)
-    fresh: dict[bytes, Known] = {}
-    unread = [row for row, content in enumerate(found) if content is None]
+        row = by_folder[folder].get(os.fsencode(name))
+        # Without a digest it is remembered as something that nobody wanted: but who asks now may want it.
+        usable = row is not None and (row[6] is not None or not wanted(row[5])) and _facts(path) == row[1:5]
+        found.append(Content(row[5], row[6]) if row is not None and usable else None)
+    fresh: list[tuple[bytes, _Row]] = []
+    unread = [at for at, content in enumerate(found) if content is None]
     with ThreadPoolExecutor(_THREADS) as pool:  # starts no thread until something has to be read
-        for row, (facts, content) in zip(unread, pool.map(lambda r: _read(paths[r], wanted), unread), strict=True):
-            found[row] = content
+        for at, (facts, content) in zip(unread, pool.map(lambda at: _read(paths[at], wanted), unread), strict=True):
+            found[at] = content
             if facts is not None:
-                folder, name = split[row]
-                fresh.setdefault(folders[folder], {})[os.fsencode(name)] = (facts, content)
+                folder, name = split[at]
+                fresh.append((folders[folder], (os.fsencode(name), *facts, content.head, content.digest)))
     if index is not None and fresh:
         index.store(fresh)
     return [content for content in found if content is not None]
 
 
-def _facts(path: str) -> _Stat | None:
+def _facts(path: str) -> _Facts | None:
     """``None`` where there is no regular file: opening a named pipe would wait for ever."""
     try:
         s = os.stat(path)
@@ -135,7 +125,7 @@ def _facts(path: str) -> _Stat | None:
     return (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) if stat.S_ISREG(s.st_mode) else None
 
 
-def _read(path: str, wanted: Callable[[bytes], bool]) -> tuple[_Stat | None, Content]:
+def _read(path: str, wanted: Callable[[bytes], bool]) -> tuple[_Facts | None, Content]:
     """The content, and the facts to remember it by: none where it may have changed under our hands, or just before."""
     before = _facts(path)
     if before is None:
