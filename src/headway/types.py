@@ -134,6 +134,10 @@ class Backbone(Protocol):
         """The weights by their framework names, as arrays."""
         ...
 
+    def weights_file(self) -> Path | None:
+        """A safetensors file of the same weights where one lies on this machine: it spares building the network."""
+        ...
+
 
 class BackboneSource(Protocol):
     """A module under ``backbones/``."""
@@ -154,7 +158,8 @@ class Features:
     y: IntArray  # [n] in 0..C-1
     classes: int  # C; a fold may lack some of them
     blocks: tuple[int, ...]  # widths that sum to d: one a backbone stage
-    groups: IntArray | None = None
+    folds: IntArray | None = None  # [n] out-of-fold scores leave out a row's whole fold; -1: learnt from, never scored
+    groups: IntArray | None = None  # [n] rows of one group are left out together
     key: str = ""
 
 
@@ -187,7 +192,7 @@ class Adapted:
     """What a method hands back: the head, out-of-fold scores of its own training rows, what it settled on."""
 
     head: LinearHead
-    out_of_fold: NDArray[np.float32]  # [n, C] scores of each training row by a fit that did not see it
+    out_of_fold: NDArray[np.float32]  # [n, C] scores of each training row by a fit that saw neither it nor its fold
     params: Mapping[str, float | int | str | bool] = field(default_factory=dict)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.adapt.head import probabilities, standardise
-from headway.scores._linear import balanced_weights, factorise
+from headway.linear.head import probabilities, standardise
+from headway.linear.solve import balanced_weights, factorise
 from headway.seeds import seed_of
 from headway.types import Adapted, Features, IntArray, LinearHead, Method
 
@@ -22,7 +22,8 @@ def fit(features: Features, /, *, seed: int) -> Adapted:
     The L2 penalty does not change when features are rotated, so everything happens in the eigenbasis of the one
     factorisation (Hastie et al., section 18.3.5), where the Hessian is nearly diagonal and L-BFGS, scaled by that
     diagonal, takes some ten steps. Leave-one-out has no closed form here: the penalty is the one with the least
-    class-balanced log loss over five folds that keep groups whole; their scores are the out-of-fold scores.
+    class-balanced log loss over the given folds (five of our own that keep groups whole, where none are given), and
+    the scores in those folds are the out-of-fold scores.
     """
     weights = balanced_weights(features.y)
     Z, mean, scale = standardise(features.X, features.blocks, weights=weights)
@@ -30,12 +31,13 @@ def fit(features: Features, /, *, seed: int) -> Adapted:
     spread = np.sqrt(np.maximum(factor.eigenvalues, 1e-12))
     basis = factor.components / factor.root[:, None]  # the centred rows in the eigenbasis: rows of A V, unweighted
     scores = np.zeros((len(PENALTIES), len(Z), features.classes))
-    folds = _folds(features, seed)
-    for fold in np.unique(folds):
+    folds = features.folds if features.folds is not None else _folds(features, seed)
+    scored = folds >= 0
+    for fold in np.unique(folds[scored]):
         seen, left = folds != fold, folds == fold
         for i, (W, b) in enumerate(_path(basis[seen], features.y[seen], features.classes, spread)):
             scores[i, left] = basis[left] @ W + b
-    losses = [_log_loss(s, features.y, weights) for s in scores]
+    losses = [_log_loss(s[scored], features.y[scored], weights[scored]) for s in scores]
     best = int(np.argmin(losses))
     W, b = _path(basis, features.y, features.classes, spread)[best]
     # Back to the standardised columns: with A = U S Vᵀ the basis is Z V, and V = Aᵀ U / S.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.adapt.head import standardise
-from headway.scores._linear import balanced_weights
+from headway.linear.head import standardise
+from headway.linear.solve import balanced_weights
 from headway.types import Adapted, Features, IntArray, LinearHead, Method
 
 REFERENCE = (
@@ -17,7 +17,7 @@ REFERENCE = (
 def fit(features: Features, /, *, seed: int) -> Adapted:
     """``score_c(z) = z·μ_c - ‖μ_c‖²/2``: a linear head that orders classes by Euclidean distance to their means.
 
-    Out-of-fold scores are exact: the left-out item, and its group, are taken out of their class's mean.
+    Out-of-fold scores are exact: the items of the left-out fold, or group, are taken out of their classes' means.
     """
     Z, mean, scale = standardise(features.X, features.blocks, weights=balanced_weights(features.y))
     sums, counts = _class_sums(Z, features.y, features.classes)
@@ -44,7 +44,8 @@ def _class_sums(Z: NDArray[np.float32], y: IntArray, classes: int) -> tuple[NDAr
 def _left_out(
     Z: NDArray[np.float32], features: Features, sums: NDArray[np.float64], counts: IntArray
 ) -> NDArray[np.float32]:
-    groups = np.arange(len(Z)) if features.groups is None else features.groups
+    groups = features.folds if features.folds is not None else features.groups
+    groups = np.arange(len(Z)) if groups is None else groups
     out = np.empty((len(Z), features.classes), np.float32)
     for group in np.unique(groups):
         mine = np.flatnonzero(groups == group)

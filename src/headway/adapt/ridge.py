@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.adapt.head import standardise
-from headway.scores._linear import balanced_weights, coefficients, factorise, loo, penalty_grid
+from headway.linear.head import standardise
+from headway.linear.solve import balanced_weights, coefficients, factorise, left_out_means, loo, penalty_grid
 from headway.types import Adapted, Features, LinearHead, Method
 
 REFERENCE = (
@@ -17,8 +17,10 @@ REFERENCE = (
 def fit(features: Features, /, *, seed: int) -> Adapted:
     """One factorisation serves every penalty, every class and every left-out row; nothing is random.
 
-    ``features.X [n, d]``, ``features.y [n]``; rows of one group are left out together. The penalty is the one with the
-    least class-balanced leave-one-out squared error.
+    ``features.X [n, d]``, ``features.y [n]``. The penalty is the one with the least class-balanced squared error when
+    each row (its whole group, where there are groups) is left out; the out-of-fold scores at that penalty leave out
+    whole folds. Both are exact. The columns' mean and scale, which no label enters but the class weights, are those of
+    all rows.
 
     >>> rng = np.random.default_rng(0)
     >>> y = np.arange(40) % 2
@@ -35,6 +37,10 @@ def fit(features: Features, /, *, seed: int) -> Adapted:
     left_out = loo(factor, Y, penalties, groups=features.groups)
     errors = np.einsum("n,pnc->p", weights, (left_out - Y) ** 2)
     best = int(np.argmin(errors))
+    together = features.groups if features.folds is None else features.folds
+    scores = loo(factor, Y, penalties[[best]], groups=together)[0]
+    # Without an item the others' class shares lean away from its class; the fit on all rows has no such lean.
+    scores -= left_out_means(factor, Y, groups=together)
     weight, bias = coefficients(factor, Y, float(penalties[best]))
     return Adapted(
         head=LinearHead(
@@ -45,7 +51,7 @@ def fit(features: Features, /, *, seed: int) -> Adapted:
             weight=weight.astype(np.float32),
             bias=bias.astype(np.float32),
         ),
-        out_of_fold=left_out[best].astype(np.float32),
+        out_of_fold=scores.astype(np.float32),
         params={"penalty": float(penalties[best])},
     )
 

@@ -167,7 +167,7 @@ def _compile(ir: IR, precision: str, *, cache: Path | None, batch: int) -> Compi
     engine = f"openvino-{version}-{precision}"
     return Compiled(
         name=ir.name,
-        key=blake2b(f"{ir.key}|{engine}".encode(), digest_size=16).hexdigest(),
+        key=blake2b(f"{ir.key}|{engine}|{batch}".encode(), digest_size=16).hexdigest(),
         engine=engine,
         stages=ir.stages,
         dims=ir.dims,
@@ -182,7 +182,7 @@ def _compile(ir: IR, precision: str, *, cache: Path | None, batch: int) -> Compi
 def _agreement(compiled: Compiled, ir: IR, cache: Path | None) -> float:
     """The least cosine to eager over probe items and stages; read back where this processor has shown it before."""
     processor = blake2b(f"{_core().get_property('CPU', 'FULL_DEVICE_NAME')}".encode(), digest_size=6).hexdigest()
-    known = cache / "agreement" / f"{compiled.key}-{compiled.batch}-{processor}.json" if cache else None
+    known = cache / "agreement" / f"{compiled.key}-{processor}.json" if cache else None
     if known is not None and known.exists():
         return float(json.loads(known.read_text("utf-8"))["cosine"])
     value = agreement(compiled, ir)

@@ -1,8 +1,8 @@
 """From a backbone to OpenVINO's intermediate representation, once, with what eager said kept beside it.
 
 An IR folder holds ``model.xml`` and ``model.bin`` (uint8 ``[n, h, w, 3]`` RGB in, one pooled ``[n, d_s]`` output a
-stage), ``ir.json``, and ``probe.safetensors``: a batch of inputs with the eager outputs for it. Any machine can so check
-its own compiled network against eager without torch.
+stage), ``ir.json``, and ``probe.safetensors``: a batch of inputs with the eager outputs for it, so that any machine can
+check its own compiled network against eager without torch.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _write(backbone: Backbone, folder: Path) -> None:
 
 
 def _convert(module: nn.Module, spec: BackboneSpec) -> openvino.Model:
-    """Trace and convert by OpenVINO's PyTorch front end; its ``convert_model`` would also report usage over the network."""
+    """Trace and convert by OpenVINO's PyTorch front end; its ``convert_model`` would report usage to its makers."""
     import torch
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder

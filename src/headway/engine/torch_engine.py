@@ -50,7 +50,7 @@ def _engine(backbone: Backbone, ir: IR, module: Any, *, device: str, batch: int,
     engine = f"torch-{torch.__version__}-{device}-{label}"
     return Eager(
         name=ir.name,
-        key=blake2b(f"{ir.key}|{engine}".encode(), digest_size=16).hexdigest(),
+        key=blake2b(f"{ir.key}|{engine}|{batch}".encode(), digest_size=16).hexdigest(),
         engine=engine,
         stages=ir.stages,
         dims=ir.dims,

@@ -26,6 +26,10 @@ from headway.types import ByteArray, IntArray, Progress, Source
 GROUP = 8  # batches that one network runs before the next network's turn: long enough that draining it costs little
 SHARD = 512  # rows a shard: what a killed process can lose at most
 
+COVERS = (288, 448, 640, 896, 1280)
+"""Sizes that items are decoded to cover. A network's is the first that holds its input, whatever else runs in the same
+pass: a feature must not depend on the company it was computed in."""
+
 Geometry = tuple[int, int, str]
 Replan = Callable[[Mapping[str, float], int], Collection[str]]
 """``replan(seconds per item by network, items left)`` names the networks to give up, asked after every group."""
@@ -93,14 +97,12 @@ def extract(
     replan: Replan | None = None,
     progress: Progress | None = None,
 ) -> Extraction:
-    """See to it that ``store`` has every network's stages, and every fact, of every item.
+    """See to it that ``store`` has each network's stages (columns "0", "1", ...) and each fact ("0") of every item.
 
-    Args:
-        sources: n items.
-        digests: ``[n, 16]`` content hashes; equal items are computed once.
-        order: the order in which rows are taken, for a deadline that cuts the rest; as given when absent.
-        deadline: checked after every group of ``GROUP * BATCH`` items.
-        replan: may give up networks on the way, when the measured speed says that not all can be finished.
+    ``sources`` are n items and ``digests [n, 16]`` their content hashes; equal items are computed once. Rows are taken
+    in ``order`` until the ``deadline``, which is checked after every ``GROUP * BATCH`` items. ``replan`` may give up
+    networks on the way, when the measured speed says that not all can be finished. Items that cannot be decoded are
+    reported in the result, never raised.
     """
     missing = {key: ~store.have(key, digests) for key in [n.key for n in networks] + [f.key for f in facts]}
     plan = _Plan(sources=sources, decoder=decoder, networks=list(networks), facts=list(facts), missing=missing)
@@ -124,6 +126,16 @@ def extract(
     result.bad = _to_all_rows(result.bad, digests)
     result.left = _copies_of(rows[done:], digests)
     return result
+
+
+def cover_of(height: int, width: int) -> int:
+    """The size that items are decoded to cover for a network's input.
+
+    >>> cover_of(224, 224), cover_of(260, 300), cover_of(2000, 2000)
+    (288, 448, 2000)
+    """
+    side = max(height, width)
+    return next((size for size in COVERS if size >= side), side)
 
 
 def _first_of_each(digests: ByteArray, order: IntArray) -> IntArray:
@@ -170,21 +182,22 @@ def _decode(plan: _Plan, rows: IntArray) -> _Batch:
     networks = [n for n in plan.networks if plan.wants(n.key, rows)]
     geometries = {(n.height, n.width, n.interpolation) for n in networks}
     facts = [f for f in plan.facts if plan.wants(f.key, rows)]
-    cover = (max((g[0] for g in geometries), default=96), max((g[1] for g in geometries), default=96))
+    covers = {cover_of(g[0], g[1]) for g in geometries} | ({COVERS[0]} if facts else set())
     views = {g: np.empty((len(rows), g[0], g[1], 3), np.uint8) for g in geometries}
     found: dict[str, list[NDArray[Any]]] = {f.key: [] for f in facts}
     good: list[int] = []
     bad: dict[int, str] = {}
     for row in rows:
         try:
-            image = plan.decoder.decode(plan.sources[row], cover=cover)
+            images = {c: plan.decoder.decode(plan.sources[row], cover=(c, c)) for c in covers}
         except DataError as error:
             bad[int(row)] = str(error)
             continue
         for (height, width, interpolation), view in views.items():
+            image = images[cover_of(height, width)]
             view[len(good)] = plan.decoder.resize(image, height, width, interpolation=interpolation)
         for fact in facts:
-            found[fact.key].append(fact.compute(image))
+            found[fact.key].append(fact.compute(images[COVERS[0]]))
         good.append(int(row))
     return _Batch(
         rows=np.array(good, np.int64),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.errors import DataError
-from headway.scores._linear import Array, factorise
+from headway.linear.solve import Array, factorise
 from headway.types import FloatArray, IntArray
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.scores._linear import Array
+from headway.linear.solve import Array
 from headway.types import IntArray
 
 

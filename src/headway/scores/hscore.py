@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from headway.linear.solve import factorise
 from headway.scores._check import checked, one_hot
-from headway.scores._linear import factorise
 from headway.types import FloatArray, IntArray
 
 REFERENCE = "Bao et al. (2019), An Information-Theoretic Approach to Transferability, ICIP: tr(Σ_F⁻¹ Σ_E[F|y])"

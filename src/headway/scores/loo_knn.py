@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.linear.solve import Array
 from headway.scores._check import balanced_accuracy, checked
-from headway.scores._linear import Array
 from headway.types import FloatArray, IntArray
 
 REFERENCE = "Cover and Hart (1967), IEEE Transactions on Information Theory 13: the nearest neighbour rule"

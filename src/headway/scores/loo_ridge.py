@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.linear.solve import balanced_weights, factorise, left_out_means, loo, penalty_grid
 from headway.scores._check import balanced_accuracy, checked, one_hot
-from headway.scores._linear import balanced_weights, factorise, left_out_means, loo, penalty_grid
 from headway.types import FloatArray, IntArray
 
 REFERENCE = (

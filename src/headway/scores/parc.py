@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from headway.linear.solve import Array
 from headway.scores._check import checked, principal_components
-from headway.scores._linear import Array
 from headway.types import FloatArray, IntArray
 
 REFERENCE = (

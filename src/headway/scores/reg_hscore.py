@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from headway.linear.solve import Factor, factorise
 from headway.scores._check import checked, one_hot
-from headway.scores._linear import Factor, factorise
 from headway.types import FloatArray, IntArray
 
 REFERENCE = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from headway.linear.solve import Array
 from headway.scores._check import checked
-from headway.scores._linear import Array
 from headway.types import FloatArray, IntArray
 
 REFERENCE = "Huang et al. (2022), Frustratingly Easy Transferability Estimation, arXiv 2106.09362: R(Z) - R(Z|y)"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge, RidgeCV
 
 from headway.errors import DataError, OptionError
-from headway.scores._linear import balanced_weights, coefficients, factorise, left_out_means, loo, penalty_grid
+from headway.linear.solve import balanced_weights, coefficients, factorise, left_out_means, loo, penalty_grid
 
 PENALTIES = [1e-2, 1.0, 30.0]
 

@@ -1,0 +1,140 @@
+"""Who takes part: the transferred models that compete for the job, and the arms that do without transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headway import plugins
+from headway.features.embed import Block, matrix
+from headway.features.store import Store
+from headway.types import ByteArray, Features, IntArray, Method
+
+LAST_STAGES = 3  # a multi-stage probe sees the embedding and the two stages before it
+MIN_FLOPS_A_SECOND = 2e10  # what linear algebra on one laptop core does at least, to predict a contender's cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arena:
+    """The training rows on which everything is fitted and chosen, the same for every contender."""
+
+    store: Store
+    digests: ByteArray  # [n, 16]
+    y: IntArray  # [n]
+    classes: int
+    folds: IntArray  # [n] validation fold of each row, -1 for none
+    groups: IntArray  # [n] rows that are left out together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrant:
+    """A network by name, with the store's key and the names of its stages."""
+
+    name: str
+    key: str
+    stages: tuple[str, ...]
+    dims: tuple[int, ...]
+
+    def block(self, stage: int) -> Block:
+        return self.key, str(stage % len(self.stages))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A method on some blocks of features: one row of the table that the user sees."""
+
+    arm: str  # "transfer", "classical", "random", "prior"
+    entrants: tuple[Entrant, ...]
+    stages: tuple[int, ...]  # the last so many stages of each entrant are taken: counts
+    method: Method
+    blocks: tuple[Block, ...]
+    widths: tuple[int, ...]
+    arena: Arena
+
+    @property
+    def backbone(self) -> str:
+        """What its features are, for records and tables."""
+        names = [
+            e.name if count == 1 else f"{e.name} (last {count} stages)"
+            for e, count in zip(self.entrants, self.stages, strict=True)
+        ]
+        return " + ".join(names) or self.arm
+
+    def features(self) -> Features:
+        arena = self.arena
+        return Features(
+            X=matrix(arena.store, self.blocks, arena.digests),
+            y=arena.y,
+            classes=arena.classes,
+            blocks=self.widths,
+            folds=arena.folds,
+            groups=arena.groups,
+        )
+
+    def cost(self) -> float:
+        """Seconds that fitting takes at most, from the shape of the linear algebra."""
+        n, d = len(self.arena.y), sum(self.widths)
+        small = min(n, d)
+        flops = 4.0 * n * d * small + 12.0 * small**3 + 2.0 * n**3 / max(len(np.unique(self.arena.folds)), 1) ** 2
+        if self.method.name == "logistic":
+            flops += 6 * 8 * 20 * 4.0 * n * small * self.arena.classes
+        return flops / MIN_FLOPS_A_SECOND
+
+
+def method(name: str) -> Method:
+    found: Method = plugins.load("adapt", name).METHOD
+    return found
+
+
+def of_networks(arm: str, entrants: Sequence[Entrant], how: str, *, arena: Arena, stages: int = 1) -> Contender:
+    """The last ``stages`` stages of each network side by side, and a method on them."""
+    counts = tuple(min(stages, len(e.stages)) for e in entrants)
+    places = [
+        (e, len(e.stages) - back) for e, count in zip(entrants, counts, strict=True) for back in range(count, 0, -1)
+    ]
+    return Contender(
+        arm=arm,
+        entrants=tuple(entrants),
+        stages=counts,
+        method=method(how),
+        blocks=tuple(e.block(stage) for e, stage in places),
+        widths=tuple(e.dims[stage] for e, stage in places),
+        arena=arena,
+    )
+
+
+def singles(entrants: Sequence[Entrant], *, arena: Arena) -> Iterator[Contender]:
+    """A ridge probe on each network alone."""
+    for entrant in entrants:
+        yield of_networks("transfer", [entrant], "ridge", arena=arena)
+
+
+def refinements(best: Entrant, fused: Sequence[Entrant], *, arena: Arena) -> Iterator[Contender]:
+    """What may beat the best single ridge probe, cheapest first."""
+    if len(fused) > 1:
+        yield of_networks("transfer", fused, "ridge", arena=arena)
+    yield of_networks("transfer", [best], "prototype", arena=arena)
+    yield of_networks("transfer", [best], "ridge", arena=arena, stages=LAST_STAGES)
+    yield of_networks("transfer", [best], "logistic", arena=arena)
+    if len(fused) > 1:
+        yield of_networks("transfer", fused, "logistic", arena=arena)
+
+
+def classical(key: str, width: int, *, arena: Arena) -> Contender:
+    """No pretrained network: the modality's classical features and the same ridge probe."""
+    return Contender(
+        arm="classical",
+        entrants=(),
+        stages=(),
+        method=method("ridge"),
+        blocks=((key, "0"),),
+        widths=(width,),
+        arena=arena,
+    )
+
+
+def prior(*, arena: Arena) -> Contender:
+    """No features at all."""
+    return Contender(arm="prior", entrants=(), stages=(), method=method("prior"), blocks=(), widths=(), arena=arena)

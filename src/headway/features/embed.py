@@ -1,0 +1,90 @@
+"""From a data set to feature columns: one pass through the extraction loop, then rows out of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway import plugins
+from headway.budget import Deadline
+from headway.engine.frozen import Frozen
+from headway.features.extract import Extraction, Fact, Replan, extract
+from headway.features.store import Store
+from headway.seeds import seed_of
+from headway.types import ByteArray, Dataset, IntArray, Progress
+
+Block = tuple[str, str]
+"""A store key and a column: one network's stage, or a fact."""
+
+
+def modality_of(dataset: Dataset) -> ModuleType:
+    return plugins.load("modalities", dataset.modality)
+
+
+def facts_of(modality: ModuleType) -> tuple[Fact, Fact]:
+    """The classical features and the perceptual hash of a modality."""
+    return (
+        Fact(key=modality.CLASSICAL_VERSION, compute=modality.classical),
+        Fact(key=modality.HASH_VERSION, compute=modality.perceptual_hash),
+    )
+
+
+def embed(
+    dataset: Dataset,
+    networks: Sequence[Frozen],
+    *,
+    store: Store,
+    facts: Sequence[Fact] = (),
+    seed: int = 0,
+    deadline: Deadline | None = None,
+    replan: Replan | None = None,
+    progress: Progress | None = None,
+) -> Extraction:
+    """Put every stage of every network, and every fact, of every item into the store."""
+    return extract(
+        dataset.sources,
+        dataset.digests,
+        networks=networks,
+        decoder=modality_of(dataset),
+        store=store,
+        facts=facts,
+        order=even_order(dataset, seed=seed),
+        deadline=deadline,
+        replan=replan,
+        progress=progress,
+    )
+
+
+def matrix(store: Store, blocks: Sequence[Block], digests: ByteArray) -> NDArray[np.float32]:
+    """Features ``[n, d]``: the blocks side by side, rows in the order of ``digests``."""
+    if not blocks:
+        return np.zeros((len(digests), 0), np.float32)
+    return np.concatenate([store.get(key, digests, [column]) for key, column in blocks], axis=1)
+
+
+def even_order(dataset: Dataset, *, seed: int) -> IntArray:
+    """Rows in an order in which every beginning has all classes and parts in proportion, should time run out."""
+    n = len(dataset.names)
+    shuffled = np.random.default_rng(seed_of("order", seed)).permutation(n)
+    if dataset.targets is None:
+        return shuffled
+    parts = np.zeros(n, np.int64)
+    if dataset.parts is not None:
+        parts = np.unique([part or "" for part in dataset.parts], return_inverse=True)[1]
+    stratum = parts * len(dataset.classes) + dataset.targets
+    by_stratum = shuffled[np.argsort(stratum[shuffled], kind="stable")]
+    sizes = np.bincount(stratum)
+    ends = np.cumsum(sizes)
+    rank = np.arange(n) - np.repeat(ends - sizes, sizes)
+    share = (rank + 0.5) / np.repeat(sizes, sizes)
+    order: IntArray = by_stratum[np.argsort(share, kind="stable")]
+    return order
+
+
+def default_store(cache: Path) -> Store:
+    """The store that all runs of a user share."""
+    return Store(cache / "features")

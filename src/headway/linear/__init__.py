@@ -1,0 +1,1 @@
+"""Linear models on cached features: one factorisation serves every score and every probe."""

@@ -1,0 +1,115 @@
+"""Everybody on the same folds: the transferred models, and the arms that do without transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from headway import backbones
+from headway.choose import Candidate, Ranked, rank
+from headway.engine.ir import key_of
+from headway.engine.pool import FIRST_CONVERSION, Member, open_network
+from headway.errors import UserError
+from headway.evaluate import contenders
+from headway.evaluate.contenders import Arena, Contender, Entrant
+from headway.evaluate.loop import Result, validate
+from headway.features.embed import embed, facts_of, modality_of
+from headway.linear.fusion import forward_selection
+from headway.recipe.embedding import entrant
+from headway.recipe.session import Session, compiled_cache
+from headway.tasks.classification import METRICS, PRIMARY
+from headway.types import Backbone, Dataset
+
+WORTH = 0.002  # of balanced accuracy: a dearer contender must beat a simpler one by more than this
+SAVING = 1.0  # seconds that proving and saving take at least
+
+
+def rank_members(members: Sequence[Member], arena: Arena, session: Session) -> tuple[Ranked, ...]:
+    """The ranking of the networks by their embeddings of the training rows."""
+    with session.timed("rank"):
+        candidates = [
+            Candidate(
+                spec=m.spec,
+                features=contenders.of_networks("transfer", [entrant(m)], "ridge", arena=arena).features(),
+                seconds=session.timings.get(f"embed {m.spec.name}", 0.0),
+            )
+            for m in members
+        ]
+        return rank(candidates, seed=session.seed)
+
+
+def compete(members: Sequence[Member], ranking: Sequence[Ranked], arena: Arena, session: Session) -> list[Result]:
+    """Fit every transferred contender that the budget allows, the likeliest first."""
+    by_name = {m.spec.name: entrant(m) for m in members}
+    ordered = [by_name[line.backbone] for line in ranking]
+    with session.timed("adapt"):
+        results = _enter(contenders.singles(ordered, arena=arena), session, must=1)
+        best = best_of(results).contender.entrants[0]
+        fused = _fused(ordered, arena, session)
+        return results + _enter(contenders.refinements(best, fused, arena=arena), session)
+
+
+def baselines(dataset: Dataset, arena: Arena, session: Session) -> list[Result]:
+    """The arms that need no network: classical features, and none at all."""
+    fact = facts_of(modality_of(dataset))[0]
+    width = session.store.get(fact.key, arena.digests[:1], ["0"]).shape[1]
+    with session.timed("arms"):
+        entered = [contenders.classical(fact.key, width, arena=arena), contenders.prior(arena=arena)]
+        return _enter(entered, session, must=2)
+
+
+def random_arm(
+    best: Result, members: Sequence[Member], dataset: Dataset, arena: Arena, session: Session
+) -> tuple[list[Result], list[Member]]:
+    """The best network's own architecture with random weights, under the same probe; empty where time is short."""
+    name = best.contender.entrants[0].name
+    own = next(m for m in members if m.spec.name == name)
+    # One fixed draw for every run, so that its network is converted once and its features are computed once an item.
+    cost = session.timings.get(f"embed {name}", 0.0) + 0.5 * session.timings["embed decode"] + SAVING
+    try:
+        twin = backbones.sibling(own.backbone, seed=0)
+        cost += 0.0 if is_converted(twin, session) else FIRST_CONVERSION
+        if not session.deadline.allows(cost, keep=SAVING):
+            session.cut["random"] = "the arm of random weights did not fit the budget"
+            return [], []
+        with session.timed("random arm"):
+            member = open_network(twin, device=session.device, cache=compiled_cache(session))
+            found = embed(
+                dataset, [member.frozen], store=session.store, deadline=session.deadline, progress=session.progress
+            )
+            if len(found.left):
+                session.cut["random"] = "the arm of random weights was not finished within the budget"
+                return [], []
+            contender = contenders.of_networks("random", [entrant(member)], "ridge", arena=arena)
+            return _enter([contender], session, must=1), [member]
+    except UserError as error:
+        session.cut["random"] = f"there is no arm of random weights: {error}"
+        return [], []
+
+
+def is_converted(backbone: Backbone, session: Session) -> bool:
+    return (compiled_cache(session) / key_of(backbone) / "ir.json").exists()
+
+
+def best_of(results: Sequence[Result]) -> Result:
+    """The best validation score; within :data:`WORTH` of it, who came first, as the simplest do."""
+    top = max(result.score for result in results)
+    return next(result for result in results if result.score >= top - WORTH)
+
+
+def _fused(ordered: Sequence[Entrant], arena: Arena, session: Session) -> list[Entrant]:
+    if len(ordered) < 2:
+        return []
+    features = [contenders.of_networks("transfer", [e], "ridge", arena=arena).features() for e in ordered]
+    return [ordered[i] for i in forward_selection(features, seed=session.seed)]
+
+
+def _enter(entered: Iterable[Contender], session: Session, *, must: int = 0) -> list[Result]:
+    """Validate contenders in turn; past the first ``must``, only those whose predicted cost fits."""
+    results: list[Result] = []
+    for contender in entered:
+        if len(results) >= must and not session.deadline.allows(contender.cost(), keep=SAVING):
+            session.cut[f"{contender.backbone}, {contender.method.name}"] = "fitting it did not fit the budget"
+            continue
+        results.append(validate(contender, metrics=METRICS, primary=PRIMARY, seed=session.seed))
+        session.report("adapt", len(results), 0)
+    return results

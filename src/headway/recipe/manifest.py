@@ -1,0 +1,86 @@
+"""The manifest: what a finished run says of itself. Its keys are a contract that others build on."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from headway.choose import Ranked
+from headway.evaluate.loop import Result
+from headway.recipe.proof import Proof
+from headway.recipe.session import Session
+from headway.types import Dataset, Split
+
+LIBRARIES = ("headway", "numpy", "openvino", "pillow", "scikit-learn", "scipy", "simplejpeg", "torch", "timm")
+
+
+def manifest_of(
+    proof: Proof,
+    *,
+    ranking: Sequence[Ranked],
+    results: Sequence[Result],
+    dataset: Dataset,
+    split: Split,
+    session: Session,
+) -> dict[str, Any]:
+    """Plain JSON; ``cut`` is empty exactly where the budget and faults left nothing out."""
+    return {
+        "task": dataset.task,
+        "modality": dataset.modality,
+        "classes": list(dataset.classes),
+        "chosen": _chosen(proof.shipped),
+        "test": {metric: asdict(interval) for metric, interval in proof.test.items()},
+        "verdict": {**asdict(proof.verdict), "arms": {k: asdict(v) for k, v in proof.verdict.arms.items()}},
+        "ranking": [asdict(line) for line in ranking],
+        "contenders": [{**_chosen(r), "validation": r.score, "seconds": round(r.seconds, 4)} for r in results],
+        "timings": session.timings,
+        "budget": session.deadline.seconds,
+        "cut": session.cut,
+        "findings": [asdict(finding) for finding in session.findings],
+        "seed": session.seed,
+        "test_touched": proof.touched,
+        "versions": _versions(),
+        "data": _data(dataset, split),
+    }
+
+
+def _chosen(result: Result) -> dict[str, Any]:
+    contender = result.contender
+    return {
+        "arm": contender.arm,
+        "backbones": [e.name for e in contender.entrants],
+        "features": contender.backbone,
+        "method": contender.method.name,
+        "params": dict(result.adapted.params),
+        "temperature": result.adapted.head.temperature,
+        "reference": contender.method.reference,
+    }
+
+
+def _data(dataset: Dataset, split: Split) -> dict[str, Any]:
+    assert dataset.targets is not None
+    counts = np.bincount(dataset.targets, minlength=len(dataset.classes))
+    return {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "items": len(dataset.names),
+        "train": len(split.train),
+        "test": len(split.test),
+        "folds": len(split.folds),
+        "per_class": dict(zip(dataset.classes, counts.tolist(), strict=True)),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,180 @@
+"""Reading a run folder, and predicting with what it ships: neither torch nor timm is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.data.index import ContentIndex
+from headway.engine.frozen import BATCH, Frozen, compile_frozen
+from headway.engine.ir import read as read_ir
+from headway.errors import DataError, RunError
+from headway.features.embed import default_store, embed, facts_of, matrix, modality_of
+from headway.fetch import cache_dir
+from headway.linear.head import linear_scores, probabilities
+from headway.run.model import FORMAT, MANIFEST, MODEL, PLAN, RECORDS, Model, NetworkPart
+from headway.types import Dataset, Finding, IntArray, LinearHead, Progress, Record
+
+SINGLE = 4  # up to so many items go one by one: a network compiled for single items answers sooner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """Calibrated probabilities ``[n, C]`` of the items that could be read; ``rows`` are their places in the input."""
+
+    names: tuple[str, ...]
+    rows: IntArray
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The most probable class of each item."""
+        return tuple(self.classes[i] for i in self.probabilities.argmax(axis=1))
+
+
+@dataclass(slots=True)
+class Run:
+    """A finished run: its manifest, and its model, which is read when it is first asked to predict."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    _model: Model | None = None
+    _networks: dict[int, list[Frozen]] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.manifest["classes"])
+
+    def records(self) -> list[Record]:
+        """Every measured number of the run."""
+        known = {f.name for f in fields(Record)}
+        lines = (self.path / RECORDS).read_text("utf-8").splitlines()
+        return [Record(**{k: v for k, v in json.loads(line).items() if k in known}) for line in lines]
+
+    def model(self) -> Model:
+        """The shipped model, from ``RUN/model``.
+
+        Raises:
+            RunError: a part is missing or damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        folder = self.path / MODEL
+        try:
+            facts = json.loads((folder / "model.json").read_text("utf-8"))
+            arrays = load_file(folder / "head.safetensors")
+            head = LinearHead(
+                blocks=tuple(facts["blocks"]),
+                unit_blocks=facts["unit_blocks"],
+                temperature=facts["temperature"],
+                **arrays,
+            )
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise RunError("the run's model cannot be read", given=f"{folder} ({error})", todo="Fit again") from error
+        return Model(
+            modality=facts["modality"],
+            task=facts["task"],
+            classes=tuple(facts["classes"]),
+            head=head,
+            classical=facts["classical"],
+            networks=tuple(
+                NetworkPart(ir=read_ir(folder / "networks" / str(i)), stages=tuple(part["stages"]))
+                for i, part in enumerate(facts["networks"])
+            ),
+        )
+
+    def predict(self, data: object, *, strict: bool = False, progress: Progress | None = None) -> Predictions:
+        """Class probabilities of images, folders, globs, tables or arrays, labels not needed and not looked at.
+
+        Items that cannot be read or decoded are named in ``findings`` and left out, unless ``strict``.
+
+        Raises:
+            DataError: there is nothing to predict.
+        """
+        from headway.data.read import read
+
+        dataset = read(data, labelled=False, strict=strict, index=ContentIndex(cache_dir() / "content.sqlite"))
+        return self.predict_dataset(dataset, strict=strict, progress=progress)
+
+    def predict_dataset(
+        self, dataset: Dataset, *, strict: bool = False, progress: Progress | None = None
+    ) -> Predictions:
+        """Class probabilities of a data set that was read already."""
+        model = self._loaded()
+        networks = self._compiled(model, batch=1 if len(dataset.names) <= SINGLE else BATCH)
+        facts = facts_of(modality_of(dataset))[:1] if model.classical else ()
+        store = default_store(cache_dir())
+        found = embed(dataset, networks, store=store, facts=facts, progress=progress)
+        if found.bad and strict:
+            raise DataError(f"{len(found.bad)} items cannot be decoded", given="; ".join(list(found.bad.values())[:5]))
+        rows = np.setdiff1d(np.arange(len(dataset.names)), np.fromiter(found.bad, np.int64))
+        blocks = [(fact.key, "0") for fact in facts]
+        for part, network in zip(model.networks, networks, strict=True):
+            blocks += [(network.key, str(stage)) for stage in part.stages]
+        findings = dataset.findings
+        if found.bad:
+            message = f"{len(found.bad)} items could not be decoded and were left out"
+            evidence = tuple(list(found.bad.values())[:10])
+            findings += (Finding(check="undecodable", severity="warn", message=message, evidence=evidence),)
+        return Predictions(
+            names=tuple(dataset.names[row] for row in rows),
+            rows=rows,
+            classes=model.classes,
+            probabilities=_head_probabilities(model, matrix(store, blocks, dataset.digests[rows])),
+            findings=findings,
+        )
+
+    def _loaded(self) -> Model:
+        if self._model is None:
+            self._model = self.model()
+        return self._model
+
+    def _compiled(self, model: Model, *, batch: int) -> list[Frozen]:
+        """The model's networks, compiled once a batch size."""
+        if batch not in self._networks:
+            cache = cache_dir() / "networks"
+            self._networks[batch] = [compile_frozen(part.ir, cache=cache, batch=batch) for part in model.networks]
+        return self._networks[batch]
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """Open a finished run folder.
+
+    Raises:
+        RunError: there is none, it is unfinished, or a later Headway wrote it.
+    """
+    folder = Path(path)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except FileNotFoundError as error:
+        unfinished = (folder / PLAN).exists()
+        raise RunError(
+            "the run is not finished" if unfinished else "there is no run in this folder",
+            given=folder,
+            todo="Repeat the headway fit that began it: it goes on where it stopped"
+            if unfinished
+            else "Give the folder that headway fit --out wrote",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RunError("the run's manifest cannot be read", given=f"{folder} ({error})") from error
+    if manifest.get("format") != FORMAT:
+        raise RunError(
+            "the run was written by another version",
+            given=f"format {manifest.get('format')}",
+            allowed=f"format {FORMAT}",
+        )
+    return Run(folder, manifest)
+
+
+def _head_probabilities(model: Model, X: NDArray[np.float32]) -> NDArray[np.float64]:
+    return probabilities(linear_scores(model.head, X), temperature=model.head.temperature)
