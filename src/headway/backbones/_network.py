@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ class Network:
     cuts: tuple[Cut, ...]
     frame: Frame
     load: Callable[[], nn.Module]
+    kept: Path | None = None  # where its weights lie as safetensors, once they were converted
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -59,6 +61,9 @@ class Network:
         from headway.backbones._staged import Staged
 
         return Staged(self.load(), self.cuts, trunk=self.frame.trunk).eval()
+
+    def weights_file(self) -> Path | None:
+        return self.kept if self.kept is not None and self.kept.is_file() else None
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         return {name: tensor.detach().cpu().numpy() for name, tensor in self.load().state_dict().items()}

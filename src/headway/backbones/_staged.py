@@ -77,7 +77,10 @@ def probe(frame: Frame, *, height: int, width: int) -> tuple[tuple[Cut, ...], in
     the same resolution, one at each quarter of the depth. The last cut goes when the embedding is its pooled output.
     """
     net = build(frame, device="meta")
-    info = {item["module"]: (item["num_chs"], item["reduction"]) for item in _feature_info(net)}
+    info = {  # channels and positions
+        item["module"]: (item["num_chs"], (height // item["reduction"]) * (width // item["reduction"]))
+        for item in _feature_info(net)
+    }
     shapes: dict[str, list[tuple[int, ...]]] = {}
     for name, module in net.named_modules():
         if name and (name in info or name.count(".") < 2):
@@ -85,7 +88,8 @@ def probe(frame: Frame, *, height: int, width: int) -> tuple[tuple[Cut, ...], in
     with torch.no_grad(), torch.device("meta"):
         dim = embed(net, torch.zeros(2, 3, height, width), trunk=frame.trunk).shape[1]
     named = {name: shapes[name] for name in shapes if name in info}
-    found = list(_readable(named, info, (height, width))) or list(_readable(_maps(shapes), {}, (height, width)))
+    prefix = getattr(net, "num_prefix_tokens", None) or 0
+    found = list(_readable(named, info, prefix)) or list(_readable(_maps(shapes), {}, prefix))
     cuts = _one_a_resolution(found)
     if cuts and cuts[-1].width == dim and not cuts[-1].skip:
         cuts = cuts[:-1]
@@ -117,18 +121,18 @@ def _maps(shapes: dict[str, list[tuple[int, ...]]]) -> dict[str, list[tuple[int,
 
 
 def _readable(
-    shapes: dict[str, list[tuple[int, ...]]], info: dict[str, tuple[int, int]], size: tuple[int, int]
+    shapes: dict[str, list[tuple[int, ...]]], info: dict[str, tuple[int, int]], prefix: int
 ) -> Iterator[tuple[int, Cut]]:
     """``(positions, cut)`` of each module with an output of a layout that can be pooled."""
     for name, found in shapes.items():
         for shape in found:
-            channels, reduction = info.get(name, (shape[1], 1))
+            channels, grid = info.get(name, (shape[1], 0))
             if len(shape) == 4 and shape[1] == channels:
                 yield shape[2] * shape[3], Cut(name, channels, "nchw")
             elif len(shape) == 4 and shape[3] == channels:
                 yield shape[1] * shape[2], Cut(name, channels, "nhwc")
             elif len(shape) == 3 and shape[2] == channels:
-                skip = max(0, shape[1] - (size[0] // reduction) * (size[1] // reduction))
+                skip = prefix if shape[1] == grid + prefix else 0  # some blocks see the map without them
                 yield shape[1] - skip, Cut(name, channels, "nlc", skip)
             else:
                 continue

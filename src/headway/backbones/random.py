@@ -56,6 +56,7 @@ def sibling(backbone: Backbone, *, seed: int) -> Network:
         spec=_spec(backbone.spec, seed=seed),
         weights_key=_key(backbone.frame, drawn),
         load=partial(_drawn, backbone.frame, drawn),
+        kept=None,
     )
 
 

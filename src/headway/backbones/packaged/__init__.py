@@ -54,6 +54,7 @@ def load(name: str, *, offline: bool) -> Network:
         cuts=record.cuts,
         frame=record.frame,
         load=partial(_network, record, offline=offline),
+        kept=_kept(record),
     )
 
 

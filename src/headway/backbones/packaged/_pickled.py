@@ -147,8 +147,8 @@ def _nothing(machine: _Machine, argument: Any) -> None:
 
 
 _ALLOWED: dict[str, Callable[[_Machine, Any], None]] = {
-    **dict.fromkeys(("PROTO", "FRAME", "STOP"), _nothing),
-    **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES"), _push),
+    **dict.fromkeys(("PROTO", "STOP"), _nothing),
+    **dict.fromkeys(("BINUNICODE", "BINBYTES", "SHORT_BINBYTES"), _push),
     **dict.fromkeys(("BININT", "BININT1", "BININT2"), _push),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _put),
     **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda m, i: m.stack.append(m.memo[i])),

