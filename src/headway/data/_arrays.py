@@ -82,8 +82,8 @@ def to_bytes(X: np.ndarray[Any, Any]) -> ByteArray:
     """
     if X.dtype == np.uint8:
         return X
-    low, high = float(X.min()), float(X.max())
-    if not (low >= 0 and high <= 255) or X.dtype.kind not in "biuf":  # also refuses NaN
+    low, high = (float(X.min()), float(X.max())) if X.dtype.kind in "biuf" else (np.nan, np.nan)
+    if not (low >= 0 and high <= 255):  # also refuses NaN
         raise DataError(
             "the pixels are out of range",
             given=f"{X.dtype} from {low:g} to {high:g}",

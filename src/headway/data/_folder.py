@@ -72,6 +72,13 @@ def _beside(files: list[str]) -> list[Finding]:
     return [warning("images_without_class", message, [display_name(name) for name in lost])]
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: as a file it is found not to exist
+        return False
+
+
 class _Children:
     """Names in one folder, sorted as bytes, so that the order is the same on every machine."""
 
@@ -95,12 +102,8 @@ class _Walk:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if not entry.name.startswith("."):
-                        (folders if entry.is_dir() else files).append(entry.name)
+                        (folders if _is_folder(entry) else files).append(entry.name)
         except OSError as error:
-            if folder == self.root:
-                raise DataError(
-                    "the folder cannot be read", given=f"{display_name(folder)} ({error.strerror or error})"
-                ) from error
             self._unreadable.append(f"{display_name(folder)} ({error.strerror or error})")
         return _Children(folders, files)
 

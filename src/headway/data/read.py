@@ -91,7 +91,11 @@ def _items(data: object, label: str | None, group: str | None, labelled: bool) -
 
 
 def _of_folder(path: Path, label: str | None, group: str | None, labelled: bool) -> Items:
-    names = {entry.name for entry in path.iterdir()} if os.access(path, os.R_OK) else set()
+    try:
+        names = {entry.name for entry in path.iterdir()}
+    except OSError as error:
+        given = f"{display_name(path)} ({error.strerror or error})"
+        raise DataError("the folder cannot be read", given=given, todo="Check its permissions") from error
     if names & {"dataset_dict.json", "dataset_info.json", "state.json"}:
         from headway.data import _table
 
