@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
@@ -38,5 +39,7 @@ def load(group: str, name: str) -> ModuleType:
     return importlib.import_module(f"headway.{group}.{name}")
 
 
+@cache
 def _outsiders(group: str) -> dict[str, Any]:
+    """Looked up once a process: it reads the metadata of everything that is installed."""
     return {point.name: point for point in entry_points(group=f"headway.{group}")}
