@@ -23,7 +23,8 @@ from headway.errors import DataError
 from headway.features.store import Store
 from headway.types import ByteArray, IntArray, Progress, Source
 
-GROUP = 8  # batches that one network runs before the next network's turn: long enough that draining it costs little
+GROUP = 8  # batches at most that one network runs before the next one's turn: long enough that draining it costs little
+TURN = 1.5  # seconds that a group should take at most, so that a deadline is noticed in time
 SHARD = 512  # rows a shard: what a killed process can lose at most
 
 COVERS = (288, 448, 640, 896, 1280)
@@ -79,6 +80,7 @@ class _Plan:
     networks: list[Frozen]
     facts: list[Fact]
     missing: dict[str, NDArray[np.bool_]]
+    group: int = 1  # batches in the next group: one at first, as nothing is known of the speed
 
     def wants(self, key: str, rows: IntArray) -> bool:
         return bool(self.missing[key][rows].any())
@@ -100,7 +102,7 @@ def extract(
     """See to it that ``store`` has each network's stages (columns "0", "1", ...) and each fact ("0") of every item.
 
     ``sources`` are n items and ``digests [n, 16]`` their content hashes; equal items are computed once. Rows are taken
-    in ``order`` until the ``deadline``, which is checked after every ``GROUP * BATCH`` items. ``replan`` may give up
+    in ``order`` until the ``deadline``, which is checked after every group of batches. ``replan`` may give up
     networks on the way, when the measured speed says that not all can be finished. Items that cannot be decoded are
     reported in the result, never raised.
     """
@@ -113,7 +115,10 @@ def extract(
     total, done = len(rows), 0
     try:
         for group in _groups(plan, rows, result):
+            started = time.perf_counter()
             _run(plan, group, result, pending)
+            pace = (time.perf_counter() - started) / len(group)
+            plan.group = int(np.clip(TURN / max(pace, 1e-9), 1, min(GROUP, 2 * plan.group)))
             done += sum(len(b.rows) + len(b.bad) for b in group)
             if progress is not None:
                 progress("embed", done, total)
@@ -174,7 +179,7 @@ def _groups(plan: _Plan, rows: IntArray, result: Extraction) -> Iterator[list[_B
                 if not ahead:
                     return
                 started = time.perf_counter()
-                group = [ahead.popleft().result() for _ in range(min(GROUP, len(ahead)))]
+                group = [ahead.popleft().result() for _ in range(min(plan.group, len(ahead)))]
                 result.seconds["decode"] += time.perf_counter() - started
                 yield group
         finally:

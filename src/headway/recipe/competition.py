@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from headway import backbones
 from headway.choose import Candidate, Ranked, rank
 from headway.engine.ir import key_of
 from headway.engine.pool import FIRST_CONVERSION, Member, open_network
-from headway.errors import UserError
+from headway.errors import ModelError, UserError
 from headway.evaluate import contenders
 from headway.evaluate.contenders import Arena, Contender, Entrant
 from headway.evaluate.loop import Result, validate
@@ -24,16 +26,22 @@ SAVING = 1.0  # seconds that proving and saving take at least
 
 
 def rank_members(members: Sequence[Member], arena: Arena, session: Session) -> tuple[Ranked, ...]:
-    """The ranking of the networks by their embeddings of the training rows."""
+    """The ranking of the networks by their embeddings of the training rows.
+
+    Raises:
+        ModelError: no network's features are finite numbers.
+    """
     with session.timed("rank"):
-        candidates = [
-            Candidate(
-                spec=m.spec,
-                features=contenders.of_networks("transfer", [entrant(m)], "ridge", arena=arena).features(),
-                seconds=session.timings.get(f"embed {m.spec.name}", 0.0),
-            )
-            for m in members
-        ]
+        candidates = []
+        for m in members:
+            features = contenders.of_networks("transfer", [entrant(m)], "ridge", arena=arena).features()
+            if not np.isfinite(features.X).all():  # an overflow in the network: nothing can be learnt on it
+                session.cut[m.spec.name] = "its features are not finite numbers"
+                continue
+            seconds = session.timings.get(f"embed {m.spec.name}", 0.0)
+            candidates.append(Candidate(spec=m.spec, features=features, seconds=seconds))
+        if not candidates:
+            raise ModelError("no model's features are finite numbers", given=", ".join(m.spec.name for m in members))
         return rank(candidates, seed=session.seed)
 
 
