@@ -81,7 +81,7 @@ def tensors(record: Record, *, offline: bool) -> Mapping[str, Tensor]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
-                found = _read(path, record) or _convert(record, path, offline=offline)
+                found = _read(path, record) or _converted(record, path, offline=offline)
         except OSError as error:
             raise StorageError(
                 f"cannot write the converted weights: {error.strerror or error}",
@@ -121,7 +121,7 @@ def _read(path: Path, record: Record) -> Mapping[str, Tensor] | None:
     return found if digest(found) == record.weights_key else None
 
 
-def _convert(record: Record, path: Path, *, offline: bool) -> Mapping[str, Tensor]:
+def _converted(record: Record, path: Path, *, offline: bool) -> Mapping[str, Tensor]:
     from safetensors.torch import save_file
     from torch import from_numpy
 

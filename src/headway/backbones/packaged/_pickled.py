@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,15 +62,13 @@ class _Machine:
         items = [self.pop() for _ in range(n)]
         self.stack.append(tuple(items[::-1]))
 
-    def extend_list(self) -> None:
-        items = self.to_mark()
+    def extend_list(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, list):
             raise ValueError("items for something that is no list")
         target.extend(items)
 
-    def set_items(self) -> None:
-        items = self.to_mark()
+    def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict) or len(items) % 2:
             raise ValueError("items for something that is no dictionary")
@@ -100,7 +99,8 @@ def read(path: Path) -> dict[str, list[NDArray[np.float32]]]:
     """The arrays of a pickled ``{name: [float32 arrays]}``. Raises :class:`WeightsRefused` on anything else."""
     machine = _Machine()
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pickletools remarks on odd text in operations that are refused anyway
             for opcode, argument, _ in pickletools.genops(file):
                 if opcode.name not in _ALLOWED:
                     raise ValueError(f"the pickle operation {opcode.name} {argument if argument else ''}".rstrip())
@@ -163,8 +163,10 @@ _ALLOWED: dict[str, Callable[[_Machine, Any], None]] = {
     "TUPLE1": lambda m, _: m.push_tuple(1),
     "TUPLE2": lambda m, _: m.push_tuple(2),
     "TUPLE3": lambda m, _: m.push_tuple(3),
-    "APPENDS": lambda m, _: m.extend_list(),
-    "SETITEMS": lambda m, _: m.set_items(),
+    "APPEND": lambda m, _: m.extend_list([m.pop()]),
+    "APPENDS": lambda m, _: m.extend_list(m.to_mark()),
+    "SETITEM": lambda m, _: m.set_items([m.pop(), m.pop()][::-1]),
+    "SETITEMS": lambda m, _: m.set_items(m.to_mark()),
     "GLOBAL": _name,
     "REDUCE": lambda m, _: m.reduce(),
     "BUILD": lambda m, _: m.build(),
