@@ -52,6 +52,9 @@ def test_every_column_and_its_order_counts_in_the_fingerprint() -> None:
         fingerprint(digests, targets=None, classes=(), parts=("train", "test")),
         fingerprint(digests, targets=None, classes=(), parts=(None, "test")),
         fingerprint(digests[:1], targets=None, classes=()),
+        # The same bytes in a row, were it not for the columns' lengths.
+        fingerprint(digests[:1], targets=None, classes=("a",), groups=np.array([0])),
+        fingerprint(digests[:1], targets=None, classes=("a", *[""] * 8), parts=(None,)),
     ]
     assert all(len(p) == 32 and int(p, 16) >= 0 for p in prints)
     assert all(a != b for a, b in itertools.combinations(prints, 2))

@@ -65,7 +65,9 @@ def test_clusters_are_those_of_brute_force(seed: int, n: int, block: int, most: 
         assert near_duplicates(hashes, digests).tolist() == brute_force(hashes, digests)
 
 
-def test_the_limits_themselves() -> None:
+@pytest.mark.parametrize("block", [1, 128])
+def test_the_limits_themselves(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(health, "_BLOCK", block)
     base = np.zeros(46 * 8, np.uint8)
     base[:200] = 1
     for flips, joined in ((NEAR_BITS, True), (NEAR_BITS + 1, False)):

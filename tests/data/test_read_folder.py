@@ -68,6 +68,13 @@ def test_classes_that_are_named_like_parts_are_classes(tmp_path: Path, draw: Dra
     assert data.classes == ("bus", "train") and data.parts is None and len(data.names) == 5
 
 
+def test_parts_without_class_folders_in_them_are_classes(tmp_path: Path, draw: Draw) -> None:
+    for i, label in enumerate(["train", "test"] * 2):
+        draw(tmp_path / label / f"{i}.png", i)
+    data = read(tmp_path)
+    assert data.classes == ("test", "train") and data.parts is None
+
+
 @pytest.mark.parametrize(
     "name",
     [

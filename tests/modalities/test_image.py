@@ -85,6 +85,13 @@ def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     assert covered.shape[0] >= 140 and covered.shape[1] >= 70
 
 
+def test_cover_is_asked_of_the_upright_image() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for kind in ("JPEG", "PNG"):  # stored 200 x 800, shown 800 x 200
+        assert M.decode(encoded(photo(200, 800), kind, exif=exif), cover=(400, 100)).shape == (400, 100, 3)
+
+
 @pytest.mark.parametrize("byte_order", ["<", ">"])
 def test_orientation_is_found_in_both_byte_orders_and_nonsense_is_upright(byte_order: str) -> None:
     def exif(value: int) -> bytes:
@@ -156,6 +163,15 @@ def test_cmyk_with_and_without_adobes_inversion() -> None:
     assert difference(M.decode(encoded(cmyk, "TIFF")), np.asarray(photo(64, 64))) < 2
     large = M.decode(encoded(photo(800, 800).convert("CMYK"), "JPEG"), cover=(100, 100))
     assert 100 <= large.shape[0] < 200
+
+
+def test_four_channel_jpegs_are_decoded_at_reduced_scale_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from headway.modalities import _pillow
+
+    sizes, real = [], _pillow._factor
+    monkeypatch.setattr(_pillow, "_factor", lambda image, cover: sizes.append(image.size) or real(image, cover))
+    M.decode(encoded(photo(800, 800).convert("CMYK"), "JPEG"), cover=(100, 100))
+    assert sizes == [(100, 100)]
 
 
 def test_grey_jpeg_and_first_frame() -> None:

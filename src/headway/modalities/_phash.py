@@ -12,6 +12,7 @@ from PIL import Image
 
 from headway.types import ByteArray
 
+HASH_VERSION = "phash-1"
 HASH_BITS = 64 + 256 + 48
 """Bits of a hash: DCT signs, horizontal differences, colour on a 2 x 2 grid (four thresholds a channel)."""
 

@@ -72,9 +72,8 @@ def _flat(image: Image.Image, factor: int, background: Colour, depth: tuple[floa
     if depth is not None:
         image = _eight_bits(image, depth)
     if image.mode == "PA" or image.has_transparency_data:
-        # Premultiplied ("RGBa"), so that the colour under transparent pixels does not bleed into the average.
-        image = image.convert("RGBA").convert("RGBa")
-        image = (image.reduce(factor) if factor > 1 else image).convert("RGBA")
+        image = image.convert("RGBA")
+        image = image.reduce(factor) if factor > 1 else image  # by alpha: what is transparent weighs nothing
         image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image).convert("RGB")
         return np.asarray(image)
     image = image.convert("RGB")
