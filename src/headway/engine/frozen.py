@@ -10,6 +10,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.engine.ir import IR
+from headway.engine.ir import IR, unreadable
 from headway.types import ByteArray, Finding
 
 if TYPE_CHECKING:
@@ -113,20 +114,34 @@ def compile_frozen(
         ir: the converted network.
         cache: folder for OpenVINO's compiled blobs and for the record of what has been checked.
         batch: items in one request; 1 for the least latency, 16 measured best for throughput.
-        eager: builds the fallback; without it a network that fails the check raises nothing but runs in f32.
+        eager: builds the fallback; without it a network that fails the check runs in f32, and a finding says so.
+
+    Raises:
+        ModelError: the converted network is damaged.
     """
     findings: list[Finding] = []
+    cache = _folders(cache)
     for precision in _precisions():
         compiled = _compile(ir, precision, cache=cache, batch=batch)
         agreement = _agreement(compiled, ir, cache)
-        if agreement >= TOLERANCE[precision] or (precision == "f32" and eager is None):
+        if agreement >= TOLERANCE[precision]:
             compiled.findings = tuple(findings)
             return compiled
         findings.append(disagrees(ir.name, precision, agreement))
-    assert eager is not None
-    fallback = eager()
+    fallback = compiled if eager is None else eager()
     fallback.findings = (*findings, *fallback.findings)
     return fallback
+
+
+def _folders(cache: Path | None) -> Path | None:
+    """The cache, where its folders are there or can be made: without one it is slower, and no reason to fail."""
+    if cache is not None:
+        try:
+            for name in ("compiled", "agreement"):
+                (cache / name).mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return None
+    return cache
 
 
 def disagrees(name: str, precision: str, agreement: float) -> Finding:
@@ -152,7 +167,10 @@ def _core() -> Any:
 def _compile(ir: IR, precision: str, *, cache: Path | None, batch: int) -> Compiled:
     import openvino as ov
 
-    model = _core().read_model(ir.folder / "model.xml")
+    try:
+        model = _core().read_model(ir.folder / "model.xml")
+    except RuntimeError as error:  # how OpenVINO reports a damaged file
+        raise unreadable(ir.folder, error) from error
     model.reshape([batch, ir.height, ir.width, 3])
     options = {
         "INFERENCE_PRECISION_HINT": precision,
@@ -183,14 +201,15 @@ def _agreement(compiled: Compiled, ir: IR, cache: Path | None) -> float:
     """The least cosine to eager over probe items and stages; read back where this processor has shown it before."""
     processor = blake2b(f"{_core().get_property('CPU', 'FULL_DEVICE_NAME')}".encode(), digest_size=6).hexdigest()
     known = cache / "agreement" / f"{compiled.key}-{processor}.json" if cache else None
-    if known is not None and known.exists():
-        return float(json.loads(known.read_text("utf-8"))["cosine"])
+    if known is not None:
+        with suppress(OSError, ValueError):  # not there, or damaged
+            return float(json.loads(known.read_text("utf-8"))["cosine"])
     value = agreement(compiled, ir)
     if known is not None:
-        known.parent.mkdir(parents=True, exist_ok=True)
-        scratch = known.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps({"cosine": value, "name": ir.name, "engine": compiled.engine}), "utf-8")
-        scratch.replace(known)
+        with suppress(OSError):  # a full disk costs the check next time, no more
+            scratch = known.with_suffix(f".{os.getpid()}")
+            scratch.write_text(json.dumps({"cosine": value, "name": ir.name, "engine": compiled.engine}), "utf-8")
+            scratch.replace(known)
     return value
 
 
@@ -203,7 +222,8 @@ def agreement(network: Frozen, ir: IR) -> float:
     batches = [images[i : i + network.batch] for i in range(0, len(images), network.batch)]
     parts = list(network.forward(batches))
     found = [np.concatenate(stage) for stage in zip(*parts, strict=True)]
-    return min(_cosine(found[i], probe[f"output.{i}"]) for i in range(len(found)))
+    cosines = [_cosine(found[i], probe[f"output.{i}"]) for i in range(len(found))]
+    return float(np.min(cosines))  # NaN where any is, as Python's own min is not
 
 
 def _cosine(a: NDArray[Any], b: NDArray[Any]) -> float:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import warnings
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.errors import ModelError
+from headway.errors import ModelError, StorageError
 from headway.seeds import seed_of
 from headway.types import Backbone, BackboneSpec, ByteArray, ImageInput
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 FORMAT = "1"  # raised when the graph that is written changes, so that old folders are not found again
 PROBE_ITEMS = 4
+ABANDONED_SECONDS = 3600.0  # a half-converted network that old is nobody's any more
+_SCRATCH = ".new-"
 WEIGHT_FILES = ("model.xml", "model.bin", "ir.json", "probe.safetensors")
 
 
@@ -57,28 +61,52 @@ def prepare(backbone: Backbone, *, cache: Path) -> IR:
 
     Raises:
         ModelError: the network's operations cannot be converted.
+        StorageError: the cache cannot be written.
     """
     folder = cache / key_of(backbone)
     if not (folder / "ir.json").exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        scratch = Path(mkdtemp(dir=cache, prefix=".new-"))
         try:
-            _write(backbone, scratch)
-            _publish(scratch, folder)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            _convert_into(backbone, folder)
+        except OSError as error:
+            raise StorageError(
+                "a converted network cannot be written",
+                given=f"{cache} ({error.strerror or error})",
+                todo="Free some space, or set HEADWAY_CACHE to a folder that can be written",
+            ) from error
     return read(folder)
+
+
+def _convert_into(backbone: Backbone, folder: Path) -> None:
+    """Write beside, then rename: a reader sees the whole folder or none."""
+    cache = folder.parent
+    cache.mkdir(parents=True, exist_ok=True)
+    for old in cache.glob(f"{_SCRATCH}*"):  # what a killed process left
+        with suppress(FileNotFoundError):
+            if time.time() - old.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+    scratch = Path(mkdtemp(dir=cache, prefix=_SCRATCH))
+    try:
+        _write(backbone, scratch)
+        _publish(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def read(folder: Path) -> IR:
     """Open an IR folder that :func:`prepare` or a run wrote."""
     try:
         facts = json.loads((folder / "ir.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            "a converted network cannot be read", given=f"{folder} ({error})", todo="Delete that folder and try again"
-        ) from error
-    return IR(folder=folder, stages=tuple(facts.pop("stages")), dims=tuple(facts.pop("dims")), **facts)
+        return IR(folder=folder, **{**facts, "stages": tuple(facts["stages"]), "dims": tuple(facts["dims"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise unreadable(folder, error) from error
+
+
+def unreadable(folder: Path, error: Exception) -> ModelError:
+    return ModelError(
+        "a converted network cannot be read",
+        given=f"{folder} ({str(error).strip().splitlines()[-1]})",
+        todo="In the cache, delete that folder and try again; in a run, fit again",
+    )
 
 
 def _publish(scratch: Path, folder: Path) -> None:
@@ -86,8 +114,10 @@ def _publish(scratch: Path, folder: Path) -> None:
     try:
         scratch.rename(folder)
     except OSError:
-        if not (folder / "ir.json").exists():
-            raise
+        if (folder / "ir.json").exists():
+            return
+        shutil.rmtree(folder, ignore_errors=True)  # somebody took its parts away
+        scratch.rename(folder)
 
 
 def _write(backbone: Backbone, folder: Path) -> None:
@@ -100,7 +130,11 @@ def _write(backbone: Backbone, folder: Path) -> None:
     images = probe_images(spec.input)
     with torch.inference_mode():
         expected = [out.float().numpy() for out in module(torch.from_numpy(normalise(images, spec.input)))]
-    ov.save_model(_convert(module, spec), folder / "model.xml", compress_to_fp16=True)
+    model = _convert(module, spec)
+    try:
+        ov.save_model(model, folder / "model.xml", compress_to_fp16=True)
+    except RuntimeError as error:  # how OpenVINO reports a full disk
+        raise OSError(str(error)) from error
     outputs = {f"output.{i}": np.ascontiguousarray(out) for i, out in enumerate(expected)}
     save_file({"images": images, **outputs}, folder / "probe.safetensors")
     facts = {
