@@ -1,0 +1,88 @@
+"""``headway models``: the pretrained networks that can be had, by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headway.cli._guard import guarded
+from headway.cli._screen import add, console, say, say_json, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headway.types import BackboneSpec
+
+app = typer.Typer(
+    help="List, search and look up pretrained networks.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+@app.command("list")
+@guarded
+def list_(
+    source: Annotated[str, typer.Option(metavar="S", help="packaged, timm or random.")] = "packaged",
+    json: Json = False,
+) -> None:
+    """The networks of a source."""
+    from headway.backbones import resolve
+
+    specs = resolve([f"{source}:*"], modality="image", offline=True)
+    _show(specs, json=json)
+    if source == "packaged" and not json:
+        say("More: headway models list --source timm, headway models search TEXT")
+
+
+@app.command()
+@guarded
+def search(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Words in a network's name or licence.")],
+    json: Json = False,
+) -> None:
+    """The networks whose name or licence holds all words of a text, packaged ones first."""
+    from headway import backbones
+
+    _show(backbones.search(text), json=json)
+
+
+@app.command()
+@guarded
+def info(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A network's name, as listed.")], json: Json = False
+) -> None:
+    """Everything that is known of a network without building it."""
+    from headway.backbones import resolve
+
+    specs = resolve([name], modality="image", offline=True)
+    if json:
+        say_json(_facts(specs[0]) if len(specs) == 1 else [_facts(spec) for spec in specs])
+        return
+    for spec in specs:
+        shown = table(spec.name, "", "")
+        for key, value in _facts(spec).items():
+            add(shown, key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value)
+        console().print(shown)
+
+
+def _show(specs: Sequence[BackboneSpec], *, json: bool) -> None:
+    if json:
+        say_json([_facts(spec) for spec in specs])
+        return
+    shown = table(f"{len(specs)} networks", "=name", ">features", ">parameters", ">ImageNet top-1", "licence")
+    for spec in specs:
+        top = "" if spec.accuracy is None else f"{spec.accuracy:.3f}"
+        # timm's networks are not built for a list, so their sizes are not known yet.
+        size = f"{spec.params / 1e6:.1f} M" if spec.params else ""
+        add(shown, spec.name, spec.dim or "", size, top, spec.licence)
+    console().print(shown)
+
+
+def _facts(spec: BackboneSpec) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {"name": spec.name, "id": spec.id, **asdict(spec)}
