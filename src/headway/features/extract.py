@@ -23,7 +23,7 @@ from headway.errors import DataError
 from headway.features.store import Store
 from headway.types import ByteArray, IntArray, Progress, Source
 
-GROUP = 8  # batches at most that one network runs before the next one's turn: long enough that draining it costs little
+GROUP = 32  # batches at most that one network runs before the next one's turn, so that draining it costs little
 TURN = 1.5  # seconds that a group should take at most, so that a deadline is noticed in time
 SHARD = 512  # rows a shard: what a killed process can lose at most
 
@@ -225,13 +225,38 @@ def _run(plan: _Plan, group: Sequence[_Batch], result: Extraction, pending: _Pen
             if len(batch.rows):
                 pending.add(key, batch.rows, {"0": values})
     for network in plan.networks:
-        geometry = (network.height, network.width, network.interpolation)
-        mine = [b for b in group if geometry in b.views and len(b.rows) and plan.wants(network.key, b.rows)]
         started = time.perf_counter()
-        for batch, stages in zip(mine, network.forward(b.views[geometry] for b in mine), strict=True):
-            pending.add(network.key, batch.rows, {str(i): stage for i, stage in enumerate(stages)})
-            result.computed[network.name] += len(batch.rows)
+        due = list(_due(plan, network, group))
+        for (rows, _), stages in zip(due, network.forward(images for _, images in due), strict=True):
+            pending.add(network.key, rows, {str(i): stage for i, stage in enumerate(stages)})
+            result.computed[network.name] += len(rows)
         result.seconds[network.name] = result.seconds.get(network.name, 0.0) + time.perf_counter() - started
+
+
+def _due(plan: _Plan, network: Frozen, group: Sequence[_Batch]) -> Iterator[tuple[IntArray, ByteArray]]:
+    """The rows of a group that a network still misses, and their views, in batches of the network's size."""
+    geometry = (network.height, network.width, network.interpolation)
+    batches = [b for b in group if geometry in b.views]
+    misses = [plan.missing[network.key][b.rows] for b in batches]
+    if network.batch == BATCH and all(m.all() for m in misses):  # the common case: nothing is copied
+        yield from ((b.rows, b.views[geometry]) for b in batches if len(b.rows))
+        return
+    rows = [b.rows[m] for b, m in zip(batches, misses, strict=True)]
+    views = [b.views[geometry][m] for b, m in zip(batches, misses, strict=True)]
+    if batches:
+        all_rows, all_views = np.concatenate(rows), np.concatenate(views)
+        for start in range(0, len(all_rows), network.batch):
+            yield all_rows[start : start + network.batch], all_views[start : start + network.batch]
+
+
+def _rebatched(views: Sequence[ByteArray], size: int) -> Iterator[ByteArray]:
+    """The same items in batches of ``size``, the last one shorter; no copy where they come in that size already."""
+    if all(len(view) == size for view in views[:-1]) and len(views[-1]) <= size:
+        yield from views
+        return
+    joined = np.concatenate(views)
+    for start in range(0, len(joined), size):
+        yield joined[start : start + size]
 
 
 def _pace(result: Extraction, done: int) -> dict[str, float]:
