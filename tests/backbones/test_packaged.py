@@ -211,3 +211,19 @@ def test_position_embeddings_are_resampled_as_torch_does() -> None:
         expected = F.interpolate(image, size=(side, side), mode="bicubic", align_corners=False)
         found = _convert._resample(grid, side).reshape(side, side, 5).transpose(2, 0, 1)
         np.testing.assert_allclose(found, expected[0].numpy(), atol=2e-5)
+
+
+def test_the_digest_covers_names_types_shapes_and_bytes() -> None:
+    import torch
+
+    tensors = {"a": torch.arange(6, dtype=torch.int32), "b": torch.zeros(2)}
+    others = [
+        {"a": tensors["a"], "c": tensors["b"]},
+        {"a": tensors["a"].reshape(2, 3), "b": tensors["b"]},
+        {"a": tensors["a"].view(torch.float32), "b": tensors["b"]},
+        {"a": tensors["a"], "b": torch.ones(2)},
+        {"a": tensors["a"]},
+    ]
+    digests = [packaged.digest(content) for content in (tensors, *others)]
+    assert len(set(digests)) == len(digests)
+    assert packaged.digest(dict(reversed(tensors.items()))) == digests[0]

@@ -54,6 +54,12 @@ def _onnx_output(record: Record, node: str, x: np.ndarray) -> np.ndarray:
     return core.compile_model(part, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(x)[0]
 
 
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+def test_the_packages_file_gives_the_pinned_tensors(record: Record, tmp_path: Path) -> None:
+    made = packaged._converted(record, tmp_path / "made.safetensors", offline=False)
+    assert packaged.digest(made) == record.weights_key
+
+
 @pytest.mark.parametrize("record", [r for r in RECORDS if r.head], ids=lambda record: record.name)
 def test_an_imagenet_network_recognises_a_palace(record: Record) -> None:
     import torch
