@@ -106,6 +106,14 @@ def test_a_persistent_id_is_refused(tmp_path: Path) -> None:
         _pickled.read(path)
 
 
+def test_a_length_beyond_the_file_is_refused_without_that_much_memory(tmp_path: Path) -> None:
+    path = tmp_path / "arrays.pkl"
+    for claimed in (b"B" + (2**32 - 1).to_bytes(4, "little"), b"\x8e" + (2**62).to_bytes(8, "little")):
+        path.write_bytes(b"\x80\x03" + claimed + b"few bytes.")
+        with pytest.raises(WeightsRefused):
+            _pickled.read(path)
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damage_is_refused_or_harmless_never_another_error(tmp_path: Path, data: st.DataObject) -> None:

@@ -6,6 +6,7 @@ The three names under which numpy pickles arrays are recognised as text. Anythin
 
 from __future__ import annotations
 
+import io
 import math
 import pickletools
 import warnings
@@ -99,14 +100,15 @@ def read(path: Path) -> dict[str, list[NDArray[np.float32]]]:
     """The arrays of a pickled ``{name: [float32 arrays]}``. Raises :class:`WeightsRefused` on anything else."""
     machine = _Machine()
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
+        content = io.BytesIO(path.read_bytes())  # unlike a file, it allocates no more than is there when asked for more
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pickletools remarks on odd text in operations that are refused anyway
-            for opcode, argument, _ in pickletools.genops(file):
+            for opcode, argument, _ in pickletools.genops(content):
                 if opcode.name not in _ALLOWED:
                     raise ValueError(f"the pickle operation {opcode.name} {argument if argument else ''}".rstrip())
                 _ALLOWED[opcode.name](machine, argument)
-        content = machine.pop()
-        return {str(name): [_finished(item) for item in items] for name, items in content.items()}
+        arrays = machine.pop()
+        return {str(name): [_finished(item) for item in items] for name, items in arrays.items()}
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise WeightsRefused(
             f"{path.name} is not a plain pickle of arrays: it holds {error}",
