@@ -212,7 +212,7 @@ def _decode(plan: _Plan, rows: IntArray) -> _Batch:
     return _Batch(
         rows=np.array(good, np.int64),
         views={g: view[: len(good)] for g, view in views.items()},
-        facts={key: np.asarray(values, np.float32).reshape(len(good), -1) for key, values in found.items()},
+        facts={key: np.asarray(values, np.float32).reshape(len(good), -1) for key, values in found.items() if good},
         bad=bad,
     )
 
@@ -222,8 +222,7 @@ def _run(plan: _Plan, group: Sequence[_Batch], result: Extraction, pending: _Pen
     for batch in group:
         result.bad.update(batch.bad)
         for key, values in batch.facts.items():
-            if len(batch.rows):
-                pending.add(key, batch.rows, {"0": values})
+            pending.add(key, batch.rows, {"0": values})
     for network in plan.networks:
         started = time.perf_counter()
         due = list(_due(plan, network, group))
@@ -247,16 +246,6 @@ def _due(plan: _Plan, network: Frozen, group: Sequence[_Batch]) -> Iterator[tupl
         all_rows, all_views = np.concatenate(rows), np.concatenate(views)
         for start in range(0, len(all_rows), network.batch):
             yield all_rows[start : start + network.batch], all_views[start : start + network.batch]
-
-
-def _rebatched(views: Sequence[ByteArray], size: int) -> Iterator[ByteArray]:
-    """The same items in batches of ``size``, the last one shorter; no copy where they come in that size already."""
-    if all(len(view) == size for view in views[:-1]) and len(views[-1]) <= size:
-        yield from views
-        return
-    joined = np.concatenate(views)
-    for start in range(0, len(joined), size):
-        yield joined[start : start + size]
 
 
 def _pace(result: Extraction, done: int) -> dict[str, float]:

@@ -1,0 +1,308 @@
+"""The one loop that embeds: what it computes, what it does not compute again, and what it gives up."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headway.budget import Deadline
+from headway.features import extract as extract_module
+from headway.features import store as store_module
+from headway.features.extract import Fact, cover_of, extract
+from headway.features.store import Store
+from headway.modalities import image
+
+FACT = Fact(key="fact", compute=lambda pixels: pixels.mean((0, 1)))
+
+
+def _jpeg(row, size=(640, 480)):
+    rng = np.random.default_rng(row)
+    coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def _extract(sources, digests, store, *networks, **options):
+    return extract(sources, digests, networks=networks, decoder=image, store=store, **options)
+
+
+def _expected(toy, sources):
+    """What the network says of each item, computed one by one."""
+    cover = cover_of(toy.height, toy.width)
+    parts = []
+    for source in sources:
+        whole = image.decode(source, cover=(cover, cover))
+        view = image.resize(whole, toy.height, toy.width, interpolation=toy.interpolation)
+        parts.append(np.hstack([stage[0] for stage in toy.says(view[None])]))
+    return np.stack(parts)
+
+
+def _found(store, toy, digests):
+    return store.get(toy.key, digests, ["0", "1"])
+
+
+# --- what is computed ---------------------------------------------------------------------------
+
+
+def test_every_stage_of_every_network_and_every_fact_is_stored(tmp_path, toys):
+    sources, digests = toys.items(75)
+    small, large = toys.Toy(), toys.Toy(name="large@1", key="large", height=24, width=20, interpolation="bilinear")
+    store, heard = Store(tmp_path), []
+    found = _extract(sources, digests, store, small, large, facts=[FACT], progress=lambda *x: heard.append(x))
+    for toy in (small, large):
+        np.testing.assert_array_equal(_found(store, toy, digests), _expected(toy, sources))
+        assert found.computed[toy.name] == 75
+        assert found.seconds[toy.name] > 0
+    means = np.stack([source.mean((0, 1)) for source in sources])
+    np.testing.assert_allclose(store.get("fact", digests, ["0"]), means, rtol=1e-6)
+    assert (found.bad, found.left.tolist(), found.given_up) == ({}, [], ())
+    assert heard[-1] == ("embed", 75, 75)
+    assert [done for _, done, _ in heard] == sorted(done for _, done, _ in heard)
+
+
+def test_rows_come_in_any_order_and_equal_items_are_computed_once(tmp_path, toys):
+    sources, digests = toys.items(20)
+    rows = np.random.default_rng(0).integers(0, 20, 50)
+    toy, store = toys.Toy(), Store(tmp_path)
+    found = _extract([sources[r] for r in rows], digests[rows], store, toy, order=np.arange(50)[::-1])
+    assert found.computed == {"toy@1": len(set(rows.tolist()))}
+    np.testing.assert_array_equal(_found(store, toy, digests[rows]), _expected(toy, [sources[r] for r in rows]))
+
+
+def test_nothing_is_computed_twice(tmp_path, toys):
+    sources, digests = toys.items(40)
+    toy, store = toys.Toy(), Store(tmp_path)
+    _extract(sources[:25], digests[:25], store, toy, facts=[FACT])
+    assert sum(toy.seen) == 25
+    found = _extract(sources, digests, Store(tmp_path), toy, facts=[FACT])
+    assert found.computed == {"toy@1": 15}
+    found = _extract(sources, digests, Store(tmp_path), toy, facts=[FACT])
+    assert found.computed == {"toy@1": 0}
+    assert sum(toy.seen) == 40
+
+
+def test_a_new_network_does_not_make_the_old_ones_work_again(tmp_path, toys):
+    """New items lie scattered among old ones, and a batch with one of them is not computed whole."""
+    sources, digests = toys.items(60)
+    old, new, store = toys.Toy(), toys.Toy(name="new@1", key="new"), Store(tmp_path)
+    known = np.arange(60) % 7 > 0
+    _extract([s for s, k in zip(sources, known, strict=True) if k], digests[known], store, old)
+    old.seen.clear()
+    found = _extract(sources, digests, store, old, new)
+    assert found.computed == {"toy@1": int((~known).sum()), "new@1": 60}
+    assert sum(old.seen) == (~known).sum()
+    for toy in (old, new):
+        np.testing.assert_array_equal(_found(store, toy, digests), _expected(toy, sources))
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_a_network_gets_batches_of_its_own_size(batch, tmp_path, toys):
+    sources, digests = toys.items(30)
+    toy, store = toys.Toy(batch=batch), Store(tmp_path)
+    _extract(sources, digests, store, toy)
+    np.testing.assert_array_equal(_found(store, toy, digests), _expected(toy, sources))
+
+
+def test_features_do_not_depend_on_the_company(tmp_path, toys):
+    """JPEGs are decoded at a reduced scale: which one depends on the network alone, not on others in the pass."""
+    sources = [_jpeg(row) for row in range(9)]
+    _, digests = toys.items(9)
+    small = toys.Toy(height=64, width=64)
+    others = [toys.Toy(name=f"{n}@1", key=str(n), height=n, width=n) for n in (224, 300, 500)]
+    alone, together = Store(tmp_path / "alone"), Store(tmp_path / "together")
+    _extract(sources, digests, alone, small)
+    _extract(sources, digests, together, *others, small, facts=[FACT])
+    np.testing.assert_array_equal(_found(alone, small, digests), _found(together, small, digests))
+    large = others[2]
+    _extract(sources, digests, alone, large)
+    np.testing.assert_array_equal(_found(alone, large, digests), _found(together, large, digests))
+    facts = Store(tmp_path / "facts")
+    _extract(sources, digests, facts, facts=[FACT])
+    np.testing.assert_array_equal(facts.get("fact", digests, ["0"]), together.get("fact", digests, ["0"]))
+
+
+def test_memory_is_flat_in_the_number_of_items(tmp_path, toys):
+    picture = np.zeros((40, 40, 3), np.uint8)
+    toy = toys.Toy(height=96, width=96)
+
+    def peak(n):
+        digests = np.stack([toys.digest_of(row) for row in range(n)])
+        tracemalloc.start()
+        _extract([picture] * n, digests, Store(tmp_path / str(n)), toy)
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    peak(50)  # whatever is imported or cached at first sight
+    few, many = peak(500), peak(2000)
+    assert (
+        many < few + 1500 * 500
+    )  # 500 bytes an item: its digest, its row, its few features; its view alone has 27,648
+
+
+# --- bad items, failures ------------------------------------------------------------------------
+
+
+def test_items_that_cannot_be_decoded_are_reported_and_the_others_done(tmp_path, toys):
+    sources, digests = toys.items(40)
+    bad = {3: _jpeg(0)[:300], 9: b"", 17: b"no image at all", 21: Path("/nowhere/at all.jpg")}
+    copies = {30: 3}
+    for row, content in bad.items():
+        sources[row] = content
+    for row, original in copies.items():
+        sources[row], digests[row] = sources[original], digests[original]
+    toy, store = toys.Toy(), Store(tmp_path)
+    found = _extract(sources, digests, store, toy, facts=[FACT])
+    assert sorted(found.bad) == sorted([*bad, *copies])
+    assert "truncated" in found.bad[3]
+    assert "zero bytes" in found.bad[9]
+    assert "/nowhere" in found.bad[21]
+    good = np.setdiff1d(np.arange(40), list(found.bad))
+    np.testing.assert_array_equal(_found(store, toy, digests[good]), _expected(toy, [sources[r] for r in good]))
+    assert not store.have(toy.key, digests[sorted(found.bad)]).any()
+    assert found.left.tolist() == []
+
+
+def test_nothing_but_bad_items_is_no_crash(tmp_path, toys):
+    _, digests = toys.items(10)
+    found = _extract([b"no image"] * 10, digests, Store(tmp_path), toys.Toy(), facts=[FACT])
+    assert sorted(found.bad) == list(range(10))
+    assert found.computed == {"toy@1": 0}
+
+
+def test_a_network_that_fails_takes_nothing_finished_with_it(tmp_path, toys):
+    sources, digests = toys.items(60)
+    with pytest.raises(RuntimeError, match="the network fails"):
+        _extract(sources, digests, Store(tmp_path), toys.Toy(batch=4, fails_at=6))
+    kept = Store(tmp_path).have("toy-key", digests)
+    assert kept.sum() == 24
+    found = _extract(sources, digests, Store(tmp_path), toys.Toy(batch=4))
+    assert found.computed == {"toy@1": 36}
+
+
+def test_a_full_disk_stops_nothing(tmp_path, toys, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    sources, digests = toys.items(50)
+    monkeypatch.setattr(store_module.os, "fsync", refuse)
+    toy, store = toys.Toy(), Store(tmp_path)
+    found = _extract(sources, digests, store, toy, facts=[FACT])
+    assert "No space left" in store.refusal
+    assert (found.computed, found.left.tolist()) == ({"toy@1": 50}, [])
+    np.testing.assert_array_equal(_found(store, toy, digests), _expected(toy, sources))
+
+
+def test_a_real_full_disk_stops_nothing(small_disk, toys, monkeypatch):
+    monkeypatch.setattr(extract_module, "SHARD", 64)
+    sources, digests = toys.items(6000)
+    toy, store = toys.Toy(), Store(small_disk)
+    found = _extract(sources, digests, store, toy)
+    assert "No space left" in store.refusal
+    assert found.computed == {"toy@1": 6000}
+    assert store.have(toy.key, digests).all()
+    assert 0 < Store(small_disk).have(toy.key, digests).sum() < 6000
+
+
+# --- interrupted --------------------------------------------------------------------------------
+
+
+def test_a_killed_extraction_goes_on_where_it_stopped(tmp_path, toys, started):
+    sources, digests = toys.items(300)
+    toy = toys.Toy()
+    kept = 0
+    for delay in (0.3, 0.5):
+        process = started("embed", tmp_path / "store", 300)
+        with pytest.raises(Exception, match="timed out"):
+            process.wait(delay)
+        process.kill()
+        process.wait()
+        before, kept = kept, int(Store(tmp_path / "store").have(toy.key, digests).sum())
+        assert before < kept < 300
+    counted = toys.embed(tmp_path / "store", 300, 0.0)
+    assert counted == {"toy@1": 300 - kept}
+    assert toys.embed(tmp_path / "whole", 300, 0.0) == {"toy@1": 300}
+    for key, columns in ((toy.key, ["0", "1"]), ("fact", ["0"])):
+        resumed, whole = (Store(tmp_path / name).get(key, digests, columns) for name in ("store", "whole"))
+        np.testing.assert_array_equal(resumed, whole)
+    np.testing.assert_array_equal(_found(Store(tmp_path / "store"), toy, digests), _expected(toy, sources))
+
+
+@pytest.fixture
+def small_groups(monkeypatch):
+    """Two batches of four a group, at most."""
+    monkeypatch.setattr(extract_module, "GROUP", 2)
+    monkeypatch.setattr(extract_module, "BATCH", 4)
+
+
+def test_the_deadline_cuts_and_left_are_the_rows_not_reached(small_groups, tmp_path, toys):
+    sources, digests = toys.items(60)
+    digests[59] = digests[0]  # a copy of the first row, and one of a row that is reached only later
+    digests[58] = digests[40]
+    order = np.random.default_rng(0).permutation(60)
+    toy, store = toys.Toy(), Store(tmp_path)
+    found = _extract(sources, digests, store, toy, order=order, deadline=Deadline(1e-9))
+    done = found.computed["toy@1"]
+    assert 0 < done <= 8
+    there = store.have(toy.key, digests)
+    assert found.left.tolist() == np.flatnonzero(~there).tolist()
+    reached = np.zeros(60, bool)
+    reached[order[:done]] = True
+    for copy, original in ((59, 0), (58, 40)):
+        reached[[copy, original]] = reached[copy] or reached[original]
+    assert there.tolist() == reached.tolist()
+    found = _extract(sources, digests, store, toy, order=order, deadline=Deadline(60.0))
+    assert (found.left.tolist(), found.computed["toy@1"]) == ([], 58 - done)
+
+
+def test_a_deadline_in_the_middle_is_kept(tmp_path, toys):
+    sources, digests = toys.items(400)
+    deadline = Deadline(0.5)
+    found = _extract(sources, digests, Store(tmp_path), toys.Toy(pause=0.02, batch=4), deadline=deadline)
+    assert 0 < len(found.left) < 400
+    assert deadline.elapsed < 0.5 + 2 * extract_module.TURN
+
+
+def test_replanning_gives_networks_up_on_the_way(small_groups, tmp_path, toys):
+    sources, digests = toys.items(64)
+    fast, slow = toys.Toy(batch=4), toys.Toy(name="slow@1", key="slow", pause=0.01, batch=4)
+    asked = []
+
+    def replan(pace, left):
+        asked.append((dict(pace), left))
+        return ["slow@1"] if len(asked) == 2 else []
+
+    store = Store(tmp_path)
+    found = _extract(sources, digests, store, fast, slow, replan=replan)
+    assert found.given_up == ("slow@1",)
+    assert (found.computed["toy@1"], found.left.tolist()) == (64, [])
+    assert found.computed["slow@1"] == 64 - asked[1][1]
+    assert store.have("slow", digests).sum() == found.computed["slow@1"]
+    pace, left = asked[0]
+    assert set(pace) == {"toy@1", "slow@1", "decode"}
+    assert pace["slow@1"] >= 0.01 / 4  # seconds an item
+    assert 0 < asked[-1][1] < left < 64
+
+
+def test_a_network_given_up_is_not_decoded_for(small_groups, tmp_path, toys, monkeypatch):
+    sources, digests = toys.items(200)
+    kept, given_up = toys.Toy(batch=4), toys.Toy(name="other@1", key="other", height=40, batch=4)
+    heights = []
+    resize = image.resize
+
+    def note(pixels, height, width, **options):
+        heights.append(height)
+        return resize(pixels, height, width, **options)
+
+    monkeypatch.setattr(image, "resize", note)
+    _extract(sources, digests, Store(tmp_path), kept, given_up, replan=lambda *_: ["other@1"])
+    assert heights.count(kept.height) == 200
+    assert heights.count(40) < 60  # those decoded ahead
