@@ -29,11 +29,21 @@ def weights_cache() -> Path:
 @pytest.fixture
 def fresh_cache(weights_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """``HEADWAY_CACHE`` without any features or hashes, on the user's own weights and converted networks."""
-    cache = tmp_path / "fresh-cache"
+    cache = _on_weights_of(weights_cache, tmp_path / "fresh-cache")
+    monkeypatch.setenv("HEADWAY_CACHE", str(cache))
+    return cache
+
+
+@pytest.fixture(scope="session")
+def session_cache(weights_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a cache for the whole session, for tests that share features; it is in no environment yet."""
+    return _on_weights_of(weights_cache, tmp_path_factory.mktemp("session") / "cache")
+
+
+def _on_weights_of(weights_cache: Path, cache: Path) -> Path:
     cache.mkdir()
     for name in SHARED:
         (cache / name).symlink_to(weights_cache / name, target_is_directory=True)
-    monkeypatch.setenv("HEADWAY_CACHE", str(cache))
     return cache
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headway.estimator import TransferClassifier
-    from headway.recipe import fit, rank
+    from headway.recipe.fit import fit
+    from headway.recipe.ranking import rank
     from headway.run import Run, open_run
 
 __version__ = "0.1.0"

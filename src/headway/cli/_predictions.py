@@ -6,12 +6,13 @@ import csv
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from headway.cli._screen import plain
 from headway.errors import StorageError
 
 if TYPE_CHECKING:
@@ -79,11 +80,14 @@ def writer(out: str | None) -> Iterator[TextIO]:
             todo="Name another file with --out",
         ) from error
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink()
 
 
-def write_rows(file: TextIO, table: Iterator[tuple[Cell, ...]] | Sequence[Sequence[Cell]]) -> None:
-    csv.writer(file, lineterminator="\n").writerows(table)
+def write_rows(file: TextIO, table: Iterable[Sequence[Cell]]) -> None:
+    """A file gets names as they are; a terminal gets them so that they cannot move its cursor."""
+    shown = ([plain(cell) for cell in row] for row in table) if file.isatty() else table
+    csv.writer(file, lineterminator="\n").writerows(shown)
 
 
 def as_item(name: str) -> str:
