@@ -22,7 +22,7 @@ from headway.modalities import image
 FACT = Fact(key="fact", compute=lambda pixels: pixels.mean((0, 1)))
 
 
-def _jpeg(row, size=(640, 480)):
+def _jpeg(row, size=(1280, 960)):
     rng = np.random.default_rng(row)
     coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
     file = io.BytesIO()
@@ -113,8 +113,8 @@ def test_a_network_gets_batches_of_its_own_size(batch, tmp_path, toys):
 
 def test_features_do_not_depend_on_the_company(tmp_path, toys):
     """JPEGs are decoded at a reduced scale: which one depends on the network alone, not on others in the pass."""
-    sources = [_jpeg(row) for row in range(9)]
-    _, digests = toys.items(9)
+    sources = [_jpeg(row) for row in range(5)]
+    _, digests = toys.items(5)
     small = toys.Toy(height=64, width=64)
     others = [toys.Toy(name=f"{n}@1", key=str(n), height=n, width=n) for n in (224, 300, 500)]
     alone, together = Store(tmp_path / "alone"), Store(tmp_path / "together")
@@ -292,17 +292,31 @@ def test_replanning_gives_networks_up_on_the_way(small_groups, tmp_path, toys):
     assert 0 < asked[-1][1] < left < 64
 
 
-def test_a_network_given_up_is_not_decoded_for(small_groups, tmp_path, toys, monkeypatch):
-    sources, digests = toys.items(200)
-    kept, given_up = toys.Toy(batch=4), toys.Toy(name="other@1", key="other", height=40, batch=4)
-    heights = []
-    resize = image.resize
+@pytest.fixture
+def heights(monkeypatch):
+    """The heights of all views that are made."""
+    made, resize = [], image.resize
 
     def note(pixels, height, width, **options):
-        heights.append(height)
+        made.append(height)
         return resize(pixels, height, width, **options)
 
     monkeypatch.setattr(image, "resize", note)
+    return made
+
+
+def test_no_view_is_made_for_a_network_that_has_all(tmp_path, toys, heights):
+    sources, digests = toys.items(20)
+    old, new, store = toys.Toy(), toys.Toy(name="new@1", key="new", height=40), Store(tmp_path)
+    _extract(sources, digests, store, old)
+    heights.clear()
+    _extract(sources, digests, store, old, new)
+    assert heights == [40] * 20
+
+
+def test_a_network_given_up_is_not_decoded_for(small_groups, tmp_path, toys, heights):
+    sources, digests = toys.items(200)
+    kept, given_up = toys.Toy(batch=4), toys.Toy(name="other@1", key="other", height=40, batch=4)
     _extract(sources, digests, Store(tmp_path), kept, given_up, replan=lambda *_: ["other@1"])
     assert heights.count(kept.height) == 200
     assert heights.count(40) < 60  # those decoded ahead
