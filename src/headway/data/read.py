@@ -30,6 +30,7 @@ def read(
     label: str | None = None,
     group: str | None = None,
     labelled: bool = True,
+    classes: Sequence[str] | None = None,
     strict: bool = False,
     index: ContentIndex | None = None,
 ) -> Dataset:
@@ -47,6 +48,7 @@ def read(
 
     Files that cannot be opened, are empty or are no images are left out and named in a finding, unless ``strict``.
     Damage further inside shows when they are decoded. ``index`` remembers content hashes of unchanged files.
+    ``classes`` are those of a model that is to be judged by the data: targets then count in them, and one will do.
 
     Raises :class:`DataError` where nothing usable is left or, with ``strict``, where any item is bad, and
     :class:`OptionError` for a column that is not there or not clear.
@@ -58,7 +60,7 @@ def read(
     items = _items(data, label, group, labelled)
     if not labelled:
         items.labels = None
-    return _dataset(items, strict=strict, index=index)
+    return _dataset(items, classes=classes, strict=strict, index=index)
 
 
 def _items(data: object, label: str | None, group: str | None, labelled: bool) -> Items:
@@ -108,7 +110,7 @@ def _of_folder(path: Path, label: str | None, group: str | None, labelled: bool)
     return _folder.labelled(path) if labelled else _folder.unlabelled(path)
 
 
-def _dataset(items: Items, *, strict: bool, index: ContentIndex | None) -> Dataset:
+def _dataset(items: Items, *, classes: Sequence[str] | None, strict: bool, index: ContentIndex | None) -> Dataset:
     digests, bad, ignored = _hashed(items, index)
     findings = [*items.findings, *_bad_items(items, bad, strict)]
     if ignored:
@@ -125,16 +127,19 @@ def _dataset(items: Items, *, strict: bool, index: ContentIndex | None) -> Datas
     if not keep:
         reasons = "; ".join(f.message for f in findings) or "it is empty"
         raise DataError("the data set has no usable items", given=f"{display_name(items.name)}: {reasons}")
-    return _encoded(items, keep, digests[keep], findings)
+    return _encoded(items, keep, digests[keep], findings, classes)
 
 
-def _encoded(items: Items, keep: list[int], digests: ByteArray, findings: list[Finding]) -> Dataset:
+def _encoded(
+    items: Items, keep: list[int], digests: ByteArray, findings: list[Finding], known: Sequence[str] | None
+) -> Dataset:
     targets: IntArray | None = None
     classes: tuple[str, ...] = ()
     if items.labels is not None:
-        from headway.tasks.classification import encode
+        from headway.tasks.classification import encode, encode_as
 
-        encoded = encode([items.labels[row] for row in keep])
+        labels = [items.labels[row] for row in keep]
+        encoded = encode(labels) if known is None else encode_as(labels, known)
         targets, classes = encoded.targets, encoded.classes
         findings = [*findings, *encoded.findings]
     groups = None if items.groups is None else _group_numbers([items.groups[row] for row in keep])

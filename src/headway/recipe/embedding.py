@@ -20,7 +20,7 @@ from headway.evaluate.contenders import Arena, Entrant
 from headway.features.embed import embed, facts_of, matrix, modality_of
 from headway.features.extract import Extraction
 from headway.recipe.session import Session, compiled_cache
-from headway.types import Dataset, Finding, Split
+from headway.types import Dataset, Finding, IntArray, Split
 
 SHOWN = 10
 
@@ -91,8 +91,7 @@ def arrange(dataset: Dataset, session: Session) -> tuple[Split, Arena]:
         DataError: too few items to choose on validation folds and to test.
     """
     with session.timed("split"):
-        hashes = matrix(session.store, [(facts_of(modality_of(dataset))[1].key, "0")], dataset.digests)
-        clusters = health.near_duplicates(hashes.astype(np.uint8), dataset.digests)
+        clusters = near_copies(dataset, session)
         parts = split(dataset, seed=session.seed, duplicates=clusters)
         together = units(dataset, clusters)
     session.findings += straddling(dataset, clusters)[1]
@@ -117,6 +116,12 @@ def arrange(dataset: Dataset, session: Session) -> tuple[Split, Arena]:
         groups=together[train],
     )
     return parts, arena
+
+
+def near_copies(dataset: Dataset, session: Session) -> IntArray:
+    """Cluster numbers ``[n]``: items of one cluster are near-copies of each other."""
+    hashes = matrix(session.store, [(facts_of(modality_of(dataset))[1].key, "0")], dataset.digests)
+    return health.near_duplicates(hashes.astype(np.uint8), dataset.digests)
 
 
 def entrant(member: Member) -> Entrant:

@@ -9,14 +9,12 @@ import numpy as np
 
 from headway.budget import Deadline
 from headway.choose import Ranked
-from headway.data import health
 from headway.data.dataset import take
 from headway.data.split import units
 from headway.engine.pool import Device
 from headway.evaluate.contenders import Arena
-from headway.features.embed import facts_of, matrix, modality_of
 from headway.recipe.competition import rank_members
-from headway.recipe.embedding import embed_all, open_models, read_data
+from headway.recipe.embedding import embed_all, near_copies, open_models, read_data
 from headway.recipe.session import Session, open_session
 from headway.types import Dataset, Finding, Progress
 
@@ -77,12 +75,11 @@ def _without_test(dataset: Dataset) -> Dataset:
 def _arena(dataset: Dataset, session: Session) -> Arena:
     """All items, with near-copies and groups as units."""
     assert dataset.targets is not None
-    hashes = matrix(session.store, [(facts_of(modality_of(dataset))[1].key, "0")], dataset.digests)
     return Arena(
         store=session.store,
         digests=dataset.digests,
         y=dataset.targets,
         classes=len(dataset.classes),
         folds=np.full(len(dataset.names), -1, np.int64),
-        groups=units(dataset, health.near_duplicates(hashes.astype(np.uint8), dataset.digests)),
+        groups=units(dataset, near_copies(dataset, session)),
     )

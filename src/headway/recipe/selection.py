@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headway.data import health
 from headway.data.split import assign_folds, split, units
 from headway.engine.pool import Member
 from headway.errors import DataError
@@ -15,8 +14,8 @@ from headway.evaluate.calibrate import fit_temperature
 from headway.evaluate.contenders import Arena, method
 from headway.evaluate.loop import Result
 from headway.evaluate.metrics import measure
-from headway.features.embed import facts_of, matrix, modality_of
 from headway.recipe.competition import WORTH, best_of, compete, rank_members
+from headway.recipe.embedding import near_copies
 from headway.recipe.session import Session
 from headway.seeds import seed_of
 from headway.tasks.classification import PRIMARY
@@ -41,8 +40,7 @@ def select(dataset: Dataset, members: Sequence[Member], session: Session) -> Res
     Raises:
         DataError: no fold leaves something to learn from and something to validate on.
     """
-    hashes = matrix(session.store, [(facts_of(modality_of(dataset))[1].key, "0")], dataset.digests)
-    clusters = health.near_duplicates(hashes.astype(np.uint8), dataset.digests)
+    clusters = near_copies(dataset, session)
     folds = np.full(len(dataset.names), -1, np.int64)
     for number, (_, held_out) in enumerate(split(dataset, seed=session.seed, test_size=0, duplicates=clusters).folds):
         folds[held_out] = number

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from headway.errors import DataError, OptionError
+from headway.errors import DataError, OptionError, did_you_mean
 from headway.types import Finding, FloatArray, IntArray
 
 METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "log_loss", "ece")
@@ -76,6 +76,28 @@ def encode(labels: Sequence[Any]) -> Encoded:
     number = {name: i for i, name in enumerate(classes)}
     targets = np.array([number[name] for name in names], dtype=np.int64)
     return Encoded(targets=targets, classes=classes, findings=_findings(classes, counts))
+
+
+def encode_as(labels: Sequence[Any], classes: Sequence[str]) -> Encoded:
+    """Class numbers of labels in the given classes, those of a model; any number of items and of classes will do.
+
+    Raises :class:`DataError` for a label that is none of the classes, with the closest ones.
+
+    >>> encode_as(["dog", "dog"], ("cat", "dog")).targets.tolist()
+    [1, 1]
+    """
+    number = {name: i for i, name in enumerate(classes)}
+    names = [class_name(label) for label in labels]
+    unknown = sorted(set(names) - set(number))
+    if unknown:
+        raise DataError(
+            "the data have classes that the model does not know",
+            given=", ".join(map(repr, unknown[:_SHOWN]))
+            + (f" and {len(unknown) - _SHOWN} more" * (len(unknown) > _SHOWN)),
+            allowed=", ".join(map(repr, classes[:20])) + (", ..." if len(classes) > 20 else ""),
+            todo=did_you_mean(unknown[0], classes) or "Name the right label column with --label, or fit again",
+        )
+    return Encoded(targets=np.array([number[name] for name in names], dtype=np.int64), classes=tuple(classes))
 
 
 def missing(label: Any) -> bool:
