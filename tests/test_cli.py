@@ -149,7 +149,19 @@ def test_evaluate_matches_classes_by_name(
     (tmp_path / "two" / "8").rename(tmp_path / "two" / "eight")
     done = headway("evaluate", fitted[0], tmp_path / "two", "--json")
     assert done.returncode == 2 and done.stdout == ""
-    assert "'eight'" in done.stderr and "does not know" in done.stderr
+    assert "eight" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_evaluate_needs_neither_many_items_nor_classes(
+    headway: Headway, fitted: tuple[Path, Any], digit_folder: Path, tmp_path: Path
+) -> None:
+    images = sorted((digit_folder / "7").iterdir())
+    (tmp_path / "one" / "7").mkdir(parents=True)
+    for count in (1, 5):
+        for path in images[:count]:
+            shutil.copy(path, tmp_path / "one" / "7" / path.name)
+        found = json.loads(headway("evaluate", fitted[0], tmp_path / "one", "--json").stdout)
+        assert found["n"] == count and found["accuracy"] == found["balanced_accuracy"]
 
 
 @pytest.fixture(scope="module")
