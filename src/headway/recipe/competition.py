@@ -53,7 +53,7 @@ def compete(members: Sequence[Member], ranking: Sequence[Ranked], arena: Arena, 
         results = _enter(contenders.singles(ordered, arena=arena), session, must=1)
         best = best_of(results).contender.entrants[0]
         fused = _fused(ordered, arena, session)
-        return results + _enter(contenders.refinements(best, fused, arena=arena), session)
+        return _enter(contenders.refinements(best, fused, arena=arena), session, before=results)
 
 
 def baselines(dataset: Dataset, arena: Arena, session: Session) -> list[Result]:
@@ -111,13 +111,22 @@ def _fused(ordered: Sequence[Entrant], arena: Arena, session: Session) -> list[E
     return [ordered[i] for i in forward_selection(features, seed=session.seed)]
 
 
-def _enter(entered: Iterable[Contender], session: Session, *, must: int = 0) -> list[Result]:
-    """Validate contenders in turn; past the first ``must``, only those whose predicted cost fits."""
-    results: list[Result] = []
+def _enter(
+    entered: Iterable[Contender], session: Session, *, must: int = 0, before: Sequence[Result] = ()
+) -> list[Result]:
+    """``before`` and the contenders validated in turn; past the first ``must``, only those whose predicted cost fits."""
+    results = list(before)
     for contender in entered:
-        if len(results) >= must and not session.deadline.allows(contender.cost(), keep=SAVING):
+        cost = contender.cost() * _slowness(results)
+        if len(results) >= must and not session.deadline.allows(cost, keep=SAVING):
             session.cut[f"{contender.backbone}, {contender.method.name}"] = "fitting it did not fit the budget"
             continue
         results.append(validate(contender, metrics=METRICS, primary=PRIMARY, seed=session.seed))
         session.report("adapt", len(results), 0)
     return results
+
+
+def _slowness(results: Sequence[Result]) -> float:
+    """How much longer than predicted the fits took so far: a busy machine shows here."""
+    predicted = sum(result.contender.cost() for result in results)
+    return max(1.0, sum(result.seconds for result in results) / predicted) if predicted else 1.0
