@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 STARTED = perf_counter()
 
@@ -71,15 +71,15 @@ def main(weights: Path, data: Path, out: Path, workers: int) -> None:
     imported = perf_counter()
     model = network(weights)
     train, test = loader(data / "train", workers=workers), loader(data / "test", workers=workers)
+    learnt, asked = cast(ImageFolder, train.dataset), cast(ImageFolder, test.dataset)
     X_train, X_test = features(model, train), features(model, test)
     extracted = perf_counter()
     probe = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=10, cv=3, max_iter=1000))
-    probe.fit(X_train, train.dataset.targets)  # type: ignore[attr-defined]
+    probe.fit(X_train, learnt.targets)
     predicted = probe.predict(X_test)
-    folder: ImageFolder = test.dataset  # type: ignore[assignment]
     answers = {
-        str(Path(path).relative_to(data / "test")): folder.classes[code]
-        for (path, _), code in zip(folder.samples, predicted, strict=True)
+        str(Path(path).relative_to(data / "test")): asked.classes[code]
+        for (path, _), code in zip(asked.samples, predicted, strict=True)
     }
     seconds = {
         "imports": imported - STARTED,

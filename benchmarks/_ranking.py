@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -40,7 +41,7 @@ class Choice:
 
     @property
     def regret(self) -> float:
-        return mean(s["best_test"] - s["first_test"] for s in self.splits)
+        return float(mean(s["best_test"] - s["first_test"] for s in self.splits))
 
 
 def judge_ranking(folders: Sequence[Path], *, models: Sequence[str]) -> Choice:
@@ -51,9 +52,9 @@ def judge_ranking(folders: Sequence[Path], *, models: Sequence[str]) -> Choice:
     choice = Choice(rank_seconds=[], extraction_seconds=[], splits=[])
     for folder in folders[:TIMED_SPLITS]:
         with cold_store():
-            choice.rank_seconds.append(timed(lambda f=folder: rank(f, models=models, budget=ENOUGH)))
+            choice.rank_seconds.append(timed(partial(rank, folder, models=models, budget=ENOUGH)))
         with cold_store():
-            choice.extraction_seconds.append(timed(lambda f=folder: extract_all(f, [spec.name for spec in specs])))
+            choice.extraction_seconds.append(timed(partial(extract_all, folder, [spec.name for spec in specs])))
         note(f"ranking {choice.rank_seconds[-1]:.1f} s, extraction alone {choice.extraction_seconds[-1]:.1f} s")
     members = [open_member(spec.name) for spec in specs]
     with cold_store():  # one for all splits: they hold the same images

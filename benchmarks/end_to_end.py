@@ -76,7 +76,9 @@ def main() -> None:
     options = parser.parse_args()
     splits, names = (1, options.data[-1:]) if options.quick else (options.splits, options.data)
     weights = prepare()
-    outcomes, choices, workers = {}, {}, WORKERS
+    outcomes: dict[str, Outcome] = {}
+    choices: dict[str, Choice] = {}
+    workers: Sequence[int] = WORKERS
     for name in names:
         with tempfile.TemporaryDirectory(prefix="headway-bench-") as scratch:
             folders = [draw(sample(name), Path(scratch) / str(seed), seed=seed) for seed in range(splits)]

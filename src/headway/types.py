@@ -126,6 +126,10 @@ class Backbone(Protocol):
         """Cut points, input side first; the last is the embedding. Known without importing torch where possible."""
         ...
 
+    def obtain(self) -> None:
+        """Bring the weights to this machine where they are not; safe to call for several networks at once."""
+        ...
+
     def module(self) -> nn.Module:
         """The network in eval mode, no head: ``[n, 3, h, w]`` to one pooled ``[n, d_s]`` tensor a stage, as a tuple."""
         ...

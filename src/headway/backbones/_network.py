@@ -47,6 +47,7 @@ class Network:
     frame: Frame
     load: Callable[[], nn.Module]
     kept: Path | None = None  # where its weights lie as safetensors, once they were converted
+    bring: Callable[[], object] | None = None  # fetches what ``load`` reads
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -56,6 +57,10 @@ class Network:
     def dims(self) -> tuple[int, ...]:
         """Columns of each stage's features, in the order of ``stages``."""
         return (*(cut.width for cut in self.cuts), self.spec.dim)
+
+    def obtain(self) -> None:
+        if self.bring is not None and self.weights_file() is None:
+            self.bring()
 
     def module(self) -> nn.Module:
         from headway.backbones._staged import Staged

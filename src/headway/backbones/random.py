@@ -57,6 +57,7 @@ def sibling(backbone: Backbone, *, seed: int) -> Network:
         weights_key=_key(backbone.frame, drawn),
         load=partial(_drawn, backbone.frame, drawn),
         kept=None,
+        bring=None,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import which
@@ -17,6 +19,7 @@ from headway.types import Backbone, BackboneSpec, Progress
 
 Device = Literal["auto", "cpu", "cuda"]
 FIRST_CONVERSION = 8.0  # seconds that importing torch and converting one network take at first sight
+DOWNLOADS = 4  # at a time
 CONVERTING_SHARE = 0.4  # of the budget may go into converting networks
 
 
@@ -64,6 +67,7 @@ def open_pool(
             failures.append(error)
             pool.left_out[spec.name] = str(error)
     waiting.sort(key=lambda pair: not (cache / key_of(pair[1]) / "ir.json").exists())  # stable: the given order within
+    _obtain([backbone for _, backbone in waiting if not (cache / key_of(backbone) / "ir.json").exists()])
     cost = FIRST_CONVERSION
     for number, (spec, backbone) in enumerate(waiting):
         ready = (cache / key_of(backbone) / "ir.json").exists()
@@ -85,6 +89,17 @@ def open_pool(
     order = [spec.id for spec in specs]
     pool.members.sort(key=lambda m: order.index(m.spec.id))
     return pool
+
+
+def _obtain(backbones: Sequence[Backbone]) -> None:
+    """Fetch what is missing, several networks at once; what fails fails again, with its reason, when it is opened."""
+
+    def one(backbone: Backbone) -> None:
+        with suppress(UserError):
+            backbone.obtain()
+
+    with ThreadPoolExecutor(DOWNLOADS) as threads:
+        list(threads.map(one, backbones))
 
 
 def open_network(backbone: Backbone, *, device: Device, cache: Path) -> Member:

@@ -114,7 +114,7 @@ def _fused(ordered: Sequence[Entrant], arena: Arena, session: Session) -> list[E
 def _enter(
     entered: Iterable[Contender], session: Session, *, must: int = 0, before: Sequence[Result] = ()
 ) -> list[Result]:
-    """``before`` and the contenders validated in turn; past the first ``must``, only those whose predicted cost fits."""
+    """``before`` and the contenders validated in turn; past ``must`` results, only those whose predicted cost fits."""
     results = list(before)
     for contender in entered:
         cost = contender.cost() * _slowness(results)

@@ -55,6 +55,7 @@ def load(name: str, *, offline: bool) -> Network:
         frame=record.frame,
         load=partial(_network, record, offline=offline),
         kept=_kept(record),
+        bring=partial(_source, record, offline=offline),
     )
 
 
