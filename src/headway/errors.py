@@ -29,14 +29,13 @@ class HeadwayError(Exception):
 
     def __init__(self, what: str, *, given: object = None, allowed: object = None, todo: str = "") -> None:
         self.what, self.given, self.allowed, self.todo = what, given, allowed, todo
-        parts = [what.rstrip(".") + "."]
-        if given is not None:
-            parts.append(f"Given: {given}.")
-        if allowed is not None:
-            parts.append(f"Allowed: {allowed}.")
-        if todo:
-            parts.append(todo.rstrip(".") + ".")
-        super().__init__(" ".join(parts))
+        sentences = [
+            what,
+            "" if given is None else f"Given: {given}",
+            "" if allowed is None else f"Allowed: {allowed}",
+            todo,
+        ]
+        super().__init__(" ".join(s if s.endswith(("?", "!")) else s.rstrip(".") + "." for s in sentences if s))
 
 
 class StorageError(HeadwayError):
