@@ -13,7 +13,7 @@ from headway.types import Adapted, Features, IntArray, LinearHead, Method
 REFERENCE = "Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, sections 4.4 and 18.3.5"
 PENALTIES = np.logspace(1, -2.5, 8)  # largest first: each solution starts the next
 FOLDS = 5
-ROUGHLY, EXACTLY = 1e-4, 1e-6  # the gradient's largest entry, over √n: to compare penalties, and for the head
+ROUGHLY, EXACTLY = 2e-5, 1e-6  # the gradient's largest entry, over √n: to compare penalties, and for the head
 Array = NDArray[np.float64]
 
 
