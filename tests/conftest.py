@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +17,7 @@ from headway.fetch import cache_dir
 
 SHARED = ("weights", "networks", "packages")  # what is dear to make and the same for every test
 ITEMS = 120
+Headway = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +76,39 @@ def digit_folder(digit_images: tuple[np.ndarray, np.ndarray], tmp_path_factory: 
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(image).save(path)
     return folder
+
+
+@pytest.fixture(scope="session")
+def environment(session_cache: Path) -> dict[str, str]:
+    """For processes of their own, on the session's cache."""
+    return {**os.environ, "HEADWAY_CACHE": str(session_cache), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def headway(environment: dict[str, str]) -> Headway:
+    """``headway(*arguments, cwd=..., NAME=value)``: the command line in a process of its own."""
+
+    def run(*arguments: object, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "headway", *map(str, arguments)],
+            cwd=cwd,
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fitted(headway: Headway, digit_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A run on the digits and what fitting it printed."""
+    run = tmp_path_factory.mktemp("cli") / "run"
+    done = headway("fit", digit_folder, "--models", "*lite0*", "--budget", "90s", "--out", run, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return run, json.loads(done.stdout)
