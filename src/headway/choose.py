@@ -152,7 +152,7 @@ def _score_all(
     features: Sequence[NDArray[np.float32]], y: IntArray, groups: IntArray | None
 ) -> list[tuple[dict[str, float], NDArray[np.bool_]]]:
     """Candidates side by side, one core each: many small factorisations gain little from threads of their own."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda X: _scores(X, y, groups), features))

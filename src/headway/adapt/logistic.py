@@ -26,6 +26,8 @@ def fit(features: Features, /, *, seed: int) -> Adapted:
     class-balanced log loss over the given folds (five of our own that keep groups whole, where none are given), and
     the scores in those folds are the out-of-fold scores.
     """
+    from threadpoolctl import threadpool_limits
+
     weights = balanced_weights(features.y)
     Z, mean, scale = standardise(features.X, features.blocks, weights=weights)
     factor = factorise(Z, weights=weights)
@@ -34,14 +36,15 @@ def fit(features: Features, /, *, seed: int) -> Adapted:
     scores = np.zeros((len(PENALTIES), len(Z), features.classes))
     folds = features.folds if features.folds is not None else _folds(features, seed)
     scored = folds >= 0
-    for fold in np.unique(folds[scored]):
-        seen, left = folds != fold, folds == fold
-        path = _path(basis[seen], features.y[seen], features.classes, spread, PENALTIES, tolerance=ROUGHLY)
-        for i, (W, b) in enumerate(path):
-            scores[i, left] = basis[left] @ W + b
-    losses = [_log_loss(s[scored], features.y[scored], weights[scored]) for s in scores]
-    best = int(np.argmin(losses))
-    W, b = _path(basis, features.y, features.classes, spread, PENALTIES[: best + 1], tolerance=EXACTLY)[best]
+    with threadpool_limits(1, user_api="blas"):  # thousands of small products: threads cost more than they bring
+        for fold in np.unique(folds[scored]):
+            seen, left = folds != fold, folds == fold
+            path = _path(basis[seen], features.y[seen], features.classes, spread, PENALTIES, tolerance=ROUGHLY)
+            for i, (W, b) in enumerate(path):
+                scores[i, left] = basis[left] @ W + b
+        losses = [_log_loss(s[scored], features.y[scored], weights[scored]) for s in scores]
+        best = int(np.argmin(losses))
+        W, b = _path(basis, features.y, features.classes, spread, PENALTIES[: best + 1], tolerance=EXACTLY)[best]
     # Back to the standardised columns: with A = U S Vᵀ the basis is Z V, and V = Aᵀ U / S.
     rotation = factor.rows.T @ (factor.components / np.maximum(factor.eigenvalues, 1e-12)[None, :])
     weight = rotation @ W

@@ -118,6 +118,8 @@ class Run:
         if found.bad and strict:
             raise DataError(f"{len(found.bad)} items cannot be decoded", given="; ".join(list(found.bad.values())[:5]))
         rows = np.setdiff1d(np.arange(len(dataset.names)), np.fromiter(found.bad, np.int64))
+        if not len(rows):
+            raise DataError("no item can be decoded", given="; ".join(list(found.bad.values())[:5]))
         blocks = [(fact.key, "0") for fact in facts]
         for part, network in zip(model.networks, networks, strict=True):
             blocks += [(network.key, str(stage)) for stage in part.stages]
