@@ -57,7 +57,7 @@ def _least_cosine(found, expected):
 def test_a_real_network_agrees_with_eager_on_the_probe_batch_and_beyond(precision, weights_cache):
     backbone = backbones.open("packaged:efficientnet_lite0.in1k", offline=False)
     ir = prepare(backbone, cache=weights_cache / "networks")
-    network = frozen._compile(ir, precision, cache=None, batch=BATCH)
+    network = frozen._compile(ir, precision, cache=None, batch=5)
     assert agreement(network, ir) >= TOLERANCE[precision]
     images = _pictures(ir, 5)
     (stages,) = network.forward([images])

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,28 +34,13 @@ TOLERANCE = {"bf16": 0.98, "f32": 0.9999}
 Outputs = tuple[NDArray[np.float32], ...]
 
 
-class Frozen(Protocol):
-    """A frozen network that runs. ``key`` is what cached features depend on: weights, graph, engine, precision."""
-
-    name: str
-    key: str
-    engine: str
-    stages: tuple[str, ...]
-    dims: tuple[int, ...]
-    height: int
-    width: int
-    interpolation: str
-    batch: int
-    findings: tuple[Finding, ...]
-
-    def forward(self, batches: Iterable[ByteArray]) -> Iterator[Outputs]:
-        """One tuple of ``[b, d_s]`` arrays for each uint8 ``[b, h, w, 3]`` batch, in order; ``b <= batch``."""
-        ...
+Forward = Callable[[Iterable[ByteArray]], Iterator[Outputs]]
+"""Gives one tuple of ``[b, d_s]`` arrays for each uint8 ``[b, h, w, 3]`` batch, in order; ``b <= batch``."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Compiled:
-    """A network compiled by OpenVINO for this processor."""
+class Frozen:
+    """A frozen network that runs. ``key`` is what cached features depend on: weights, graph, engine, batch."""
 
     name: str
     key: str
@@ -66,25 +51,45 @@ class Compiled:
     width: int
     interpolation: str
     batch: int
-    requests: list[openvino.InferRequest]
+    forward: Forward
     findings: tuple[Finding, ...] = ()
 
-    def forward(self, batches: Iterable[ByteArray]) -> Iterator[Outputs]:
-        idle = deque(self.requests)
-        flying: deque[tuple[openvino.InferRequest, int, ByteArray]] = deque()
-        try:
-            for images in batches:
-                if not idle:
-                    yield _land(flying, idle, len(self.dims))
-                request, n = idle.popleft(), len(images)
-                full = images if n == self.batch else _pad(images, self.batch)
-                request.start_async({0: full}, share_inputs=True)
-                flying.append((request, n, full))  # holds the input's memory for as long as it is shared
-            while flying:
-                yield _land(flying, idle, len(self.dims))
-        finally:  # a caller that stops early must not leave requests running on memory it frees
-            for request, _, _ in flying:
-                request.wait()
+
+def frozen(ir: IR, *, engine: str, batch: int, forward: Forward) -> Frozen:
+    """A converted network as ``engine`` runs it."""
+    return Frozen(
+        name=ir.name,
+        key=blake2b(f"{ir.key}|{engine}|{batch}".encode(), digest_size=16).hexdigest(),
+        engine=engine,
+        stages=ir.stages,
+        dims=ir.dims,
+        height=ir.height,
+        width=ir.width,
+        interpolation=ir.interpolation,
+        batch=batch,
+        forward=forward,
+    )
+
+
+def _in_flight(
+    requests: Sequence[openvino.InferRequest], batches: Iterable[ByteArray], *, batch: int, outputs: int
+) -> Iterator[Outputs]:
+    """Keep every request busy and hand results on in order."""
+    idle = deque(requests)
+    flying: deque[tuple[openvino.InferRequest, int, ByteArray]] = deque()
+    try:
+        for images in batches:
+            if not idle:
+                yield _land(flying, idle, outputs)
+            request, n = idle.popleft(), len(images)
+            full = padded(images, batch)
+            request.start_async({0: full}, share_inputs=True)
+            flying.append((request, n, full))  # holds the input's memory for as long as it is shared
+        while flying:
+            yield _land(flying, idle, outputs)
+    finally:  # a caller that stops early must not leave requests running on memory it frees
+        for request, _, _ in flying:
+            request.wait()
 
 
 def _land(flying: deque[Any], idle: deque[Any], outputs: int) -> Outputs:
@@ -94,8 +99,10 @@ def _land(flying: deque[Any], idle: deque[Any], outputs: int) -> Outputs:
     return tuple(np.array(request.get_output_tensor(i).data[:n], np.float32) for i in range(outputs))
 
 
-def _pad(images: ByteArray, batch: int) -> ByteArray:
+def padded(images: ByteArray, batch: int) -> ByteArray:
     """One compiled shape serves all: short batches are filled up, so an item's numbers never depend on its batch."""
+    if len(images) == batch:
+        return images
     full = np.zeros((batch, *images.shape[1:]), np.uint8)
     full[: len(images)] = images
     return full
@@ -164,7 +171,7 @@ def _core() -> Any:
     return ov.Core()
 
 
-def _compile(ir: IR, precision: str, *, cache: Path | None, batch: int) -> Compiled:
+def _compile(ir: IR, precision: str, *, cache: Path | None, batch: int) -> Frozen:
     import openvino as ov
 
     try:
@@ -181,23 +188,16 @@ def _compile(ir: IR, precision: str, *, cache: Path | None, batch: int) -> Compi
         options["CACHE_DIR"] = str(cache / "compiled")
     network = _core().compile_model(model, "CPU", options)
     flying = int(network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + (batch > 1)
-    version = ov.get_version().split("-")[0]
-    engine = f"openvino-{version}-{precision}"
-    return Compiled(
-        name=ir.name,
-        key=blake2b(f"{ir.key}|{engine}|{batch}".encode(), digest_size=16).hexdigest(),
-        engine=engine,
-        stages=ir.stages,
-        dims=ir.dims,
-        height=ir.height,
-        width=ir.width,
-        interpolation=ir.interpolation,
+    requests = [network.create_infer_request() for _ in range(flying)]
+    return frozen(
+        ir,
+        engine=f"openvino-{ov.get_version().split('-')[0]}-{precision}",
         batch=batch,
-        requests=[network.create_infer_request() for _ in range(flying)],
+        forward=partial(_in_flight, requests, batch=batch, outputs=len(ir.dims)),
     )
 
 
-def _agreement(compiled: Compiled, ir: IR, cache: Path | None) -> float:
+def _agreement(compiled: Frozen, ir: IR, cache: Path | None) -> float:
     """The least cosine to eager over probe items and stages; read back where this processor has shown it before."""
     processor = blake2b(f"{_core().get_property('CPU', 'FULL_DEVICE_NAME')}".encode(), digest_size=6).hexdigest()
     known = cache / "agreement" / f"{compiled.key}-{processor}.json" if cache else None
@@ -233,30 +233,3 @@ def _cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
     cosines = (a64 * b64).sum(1) / np.where(both_zero, 1.0, norms)
     same = np.all(a64 == b64, axis=1)
     return float(np.where(both_zero, same, cosines).min())
-
-
-@dataclass(slots=True, kw_only=True)
-class Eager:
-    """PyTorch as the user would write it, or compiled by ``torch.compile`` on CUDA."""
-
-    name: str
-    key: str
-    engine: str
-    stages: tuple[str, ...]
-    dims: tuple[int, ...]
-    height: int
-    width: int
-    interpolation: str
-    batch: int
-    run: Callable[[ByteArray], Outputs]
-    findings: tuple[Finding, ...] = field(default=())
-
-    def forward(self, batches: Iterable[ByteArray]) -> Iterator[Outputs]:
-        for images in batches:
-            full = images if len(images) == self.batch else _pad(images, self.batch)
-            yield tuple(out[: len(images)] for out in self.run(full))
-
-
-def as_settings(network: Frozen) -> Mapping[str, Any]:
-    """What a manifest says of a running network."""
-    return {"name": network.name, "engine": network.engine, "dims": list(network.dims), "key": network.key}

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from headway.engine.frozen import BATCH, TOLERANCE, Eager, Outputs, agreement, disagrees
+from headway.engine.frozen import BATCH, TOLERANCE, Frozen, Outputs, agreement, disagrees, frozen, padded
 from headway.engine.ir import IR
 from headway.types import Backbone, ByteArray
 
 
-def eager(backbone: Backbone, ir: IR, *, device: str = "cpu", batch: int = BATCH) -> Eager:
+def eager(backbone: Backbone, ir: IR, *, device: str = "cpu", batch: int = BATCH) -> Frozen:
     """The bare module on ``device`` in float32: exact, slow."""
     return _engine(backbone, ir, backbone.module().eval().to(device), device=device, batch=batch, label="eager-f32")
 
 
-def compiled_cuda(backbone: Backbone, ir: IR, *, batch: int = 128) -> Eager:
+def compiled_cuda(backbone: Backbone, ir: IR, *, batch: int = 128) -> Frozen:
     """``torch.compile`` in bf16 and channels-last on CUDA; falls back to eager there when the probe batch disagrees."""
     import torch
 
@@ -32,7 +32,7 @@ def compiled_cuda(backbone: Backbone, ir: IR, *, batch: int = 128) -> Eager:
     return slow
 
 
-def _engine(backbone: Backbone, ir: IR, module: Any, *, device: str, batch: int, label: str) -> Eager:
+def _engine(backbone: Backbone, ir: IR, module: Any, *, device: str, batch: int, label: str) -> Frozen:
     import torch
 
     expects = backbone.spec.input
@@ -40,23 +40,11 @@ def _engine(backbone: Backbone, ir: IR, module: Any, *, device: str, batch: int,
     std = torch.tensor(expects.std, device=device).view(1, 3, 1, 1)
 
     def run(images: ByteArray) -> Outputs:
-        pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()
+        pixels = torch.from_numpy(padded(images, batch)).to(device).permute(0, 3, 1, 2).float()
         if expects.channels == "bgr":
             pixels = pixels.flip(1)
         with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled="bf16" in label):
             outs = module((pixels - mean) / std)
-        return tuple(np.asarray(out.float().cpu().numpy()) for out in outs)
+        return tuple(np.asarray(out[: len(images)].float().cpu().numpy()) for out in outs)
 
-    engine = f"torch-{torch.__version__}-{device}-{label}"
-    return Eager(
-        name=ir.name,
-        key=blake2b(f"{ir.key}|{engine}|{batch}".encode(), digest_size=16).hexdigest(),
-        engine=engine,
-        stages=ir.stages,
-        dims=ir.dims,
-        height=ir.height,
-        width=ir.width,
-        interpolation=ir.interpolation,
-        batch=batch,
-        run=run,
-    )
+    return frozen(ir, engine=f"torch-{torch.__version__}-{device}-{label}", batch=batch, forward=partial(map, run))
