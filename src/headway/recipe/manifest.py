@@ -35,7 +35,11 @@ def manifest_of(
         "classes": list(dataset.classes),
         "chosen": _chosen(proof.shipped),
         "test": {metric: asdict(interval) for metric, interval in proof.test.items()},
-        "verdict": {**asdict(proof.verdict), "arms": {k: asdict(v) for k, v in proof.verdict.arms.items()}},
+        "verdict": {
+            **asdict(proof.verdict),
+            "arms": {k: asdict(v) for k, v in proof.verdict.arms.items()},
+            "tests": proof.tests,
+        },
         "ranking": [asdict(line) for line in ranking],
         "contenders": [{**_chosen(r), "validation": r.score, "seconds": round(r.seconds, 4)} for r in results],
         "timings": session.timings,

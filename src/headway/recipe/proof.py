@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.evaluate.compare import corrected_resampled_t, mcnemar_exact
 from headway.evaluate.loop import Result, predict, test_records
 from headway.evaluate.metrics import measure, metric_interval
 from headway.evaluate.verdict import decide
 from headway.features.embed import matrix
 from headway.seeds import seed_of
-from headway.tasks.classification import METRICS
+from headway.tasks.classification import METRICS, PRIMARY
 from headway.types import ByteArray, IntArray, Interval, Record, Verdict
 
 WORDING = {
@@ -30,6 +31,7 @@ class Proof:
     transfer: Result
     shipped: Result
     verdict: Verdict
+    tests: dict[str, dict[str, float]]  # transfer against the verdict's rival, by the names of the tests
     test: dict[str, Interval]
     records: tuple[Record, ...]
     touched: str  # when the test set was looked at, UTC
@@ -66,10 +68,27 @@ def prove(transfer: Result, arms: Sequence[Result], *, digests: ByteArray, y: In
         transfer=transfer,
         shipped=shipped,
         verdict=verdict,
+        tests=_tests(transfer, rival, answers, y),
         test={m: metric_interval(m, y, own, seed=seed_of(seed, "test", m)) for m in METRICS},
         records=tuple(records),
         touched=touched,
     )
+
+
+def _tests(
+    transfer: Result, rival: Result, answers: dict[str, NDArray[np.float64]], y: IntArray
+) -> dict[str, dict[str, float]]:
+    """Second opinions beside the verdict: plain accuracy on the test set, and the validation folds."""
+    right, rivals = (answers[r.contender.arm].argmax(1) == y for r in (transfer, rival))
+    exact = mcnemar_exact(right, rivals)
+    found = {"mcnemar_exact": {"p": exact.p, "effect": exact.effect, "discordant": float(exact.n)}}
+    folds, rival_folds = (np.array([x.value for x in r.records if x.metric == PRIMARY]) for r in (transfer, rival))
+    if len(folds) > 1:
+        n = len(transfer.contender.arena.y)
+        held_out = max(n // len(folds), 1)
+        test, interval = corrected_resampled_t(folds - rival_folds, n_train=max(n - held_out, 1), n_test=held_out)
+        found["corrected_t"] = {"p": test.p, "effect": test.effect, "low": interval.low, "high": interval.high}
+    return found
 
 
 def _answers(result: Result, digests: ByteArray) -> NDArray[np.float64]:
