@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -155,6 +155,14 @@ def openvino_alone(member: Member, views: NDArray[np.uint8], *, quick: bool) -> 
     return {setting_name(*setting): bare_run(member, views, *setting) for setting in best}
 
 
+@cache
+def openvino_core() -> Any:
+    """One for the whole process: several that go out of order leave it a freed signal stack, and it crashes later."""
+    import openvino as ov
+
+    return ov.Core()
+
+
 def setting_name(batch: int, streams: str, pinned: bool) -> str:
     return f"OpenVINO alone, batch {batch}, streams {streams}{', pinned' if pinned else ''}"
 
@@ -163,7 +171,7 @@ def bare_run(member: Member, views: NDArray[np.uint8], batch: int, streams: str,
     """One setting, compiled; each call runs all views and gives the seconds that they take."""
     import openvino as ov
 
-    core = ov.Core()
+    core = openvino_core()
     model = core.read_model(member.ir.folder / "model.xml")
     model.reshape([batch, member.ir.height, member.ir.width, 3])
     options: dict[str, Any] = {
