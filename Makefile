@@ -1,5 +1,5 @@
 # Every target sets up what it needs in .venv: a fresh machine with Python 3.11 and make is enough, and no root.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
