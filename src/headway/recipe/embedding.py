@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from headway.data.index import ContentIndex
 from headway.data.read import read
 from headway.data.split import split, straddling, units
 from headway.engine.pool import Member, open_pool
-from headway.errors import DataError
+from headway.errors import DataError, OptionError
 from headway.evaluate.contenders import Arena, Entrant
 from headway.features.embed import embed, facts_of, matrix, modality_of
 from headway.features.extract import Extraction
@@ -23,6 +24,7 @@ from headway.recipe.session import Session, compiled_cache
 from headway.types import Dataset, Finding, IntArray, Split
 
 SHOWN = 10
+LEAST_EMBEDDING = 2.0  # seconds, however late it is: without some items of every class there is nothing to end with
 
 
 def read_data(data: object, session: Session, *, label: str | None, group: str | None) -> Dataset:
@@ -35,9 +37,19 @@ def read_data(data: object, session: Session, *, label: str | None, group: str |
 
 
 def open_models(models: Sequence[str], modality: str, session: Session) -> list[Member]:
-    """Networks that are ready to run, those that could not be had noted as cut."""
+    """Networks that are ready to run, those that could not be had noted as cut.
+
+    Raises:
+        OptionError: two revisions of one network, which rankings and records could not tell apart.
+    """
     with session.timed("open"):
         specs = backbones.resolve(models, modality=modality, offline=session.offline)
+        twice = [name for name, count in Counter(spec.name for spec in specs).items() if count > 1]
+        if twice:
+            given = ", ".join(spec.id for spec in specs if spec.name in twice)
+            raise OptionError(
+                "a model is named in more than one revision", given=given, todo="Name one revision of each"
+            )
         pool = open_pool(
             specs,
             load=lambda spec: backbones.open(spec, offline=session.offline),
@@ -56,7 +68,8 @@ def embed_all(dataset: Dataset, members: Sequence[Member], session: Session) -> 
     """Embed within the budget. Comes back with the items and the networks for which everything is in the store."""
     members = list(members)
     specs = {m.frozen.name: m.spec for m in members}
-    until = Deadline(session.deadline.seconds - session.reserve, session.deadline.started)
+    deadline = session.deadline
+    until = Deadline(max(deadline.seconds - session.reserve, deadline.elapsed + LEAST_EMBEDDING), deadline.started)
 
     def replan(pace: Mapping[str, float], left: int) -> Collection[str]:
         """Give up the slowest networks until the rest can be finished; never the last one."""
@@ -105,7 +118,7 @@ def arrange(dataset: Dataset, session: Session) -> tuple[Split, Arena]:
             "there are too few items to choose a model and to test it",
             given=f"{len(train)} for training and {len(parts.test)} for testing, in {len(dataset.classes)} classes",
             allowed="two classes or more with at least 3 different items each",
-            todo="Label more items",
+            todo="Give a larger --budget" if "items" in session.cut else "Label more items",
         )
     arena = Arena(
         store=session.store,

@@ -86,11 +86,11 @@ def fit(
 
 def _model(shipped: Result, dataset: Dataset, members: Sequence[Member]) -> Model:
     """What is saved: the head, and the networks whose stages feed it, in the order of its blocks."""
-    by_name = {member.spec.name: member for member in members}
+    by_key = {member.frozen.key: member for member in members}  # names of random twins may be equal
     contender = shipped.contender
     parts = []
     for entrant, count in zip(contender.entrants, contender.stages, strict=True):
-        member = by_name[entrant.name]
+        member = by_key[entrant.key]
         last = len(entrant.stages)
         parts.append(NetworkPart(ir=member.ir, stages=tuple(range(last - count, last)), backbone=member.backbone))
     return Model(
