@@ -57,7 +57,7 @@ class Run:
     def records(self) -> list[Record]:
         """Every measured number of the run."""
         known = {f.name for f in fields(Record)}
-        lines = (self.path / RECORDS).read_text("utf-8").splitlines()
+        lines = (self.path / RECORDS).read_text("utf-8").split("\n")[:-1]  # names may hold other line breaks
         return [Record(**{k: v for k, v in json.loads(line).items() if k in known}) for line in lines]
 
     def model(self) -> Model:
@@ -72,26 +72,26 @@ class Run:
         folder = self.path / MODEL
         try:
             facts = json.loads((folder / "model.json").read_text("utf-8"))
-            arrays = load_file(folder / "head.safetensors")
-            head = LinearHead(
-                blocks=tuple(facts["blocks"]),
-                unit_blocks=facts["unit_blocks"],
-                temperature=facts["temperature"],
-                **arrays,
+            model = Model(
+                modality=facts["modality"],
+                task=facts["task"],
+                classes=tuple(facts["classes"]),
+                head=LinearHead(
+                    blocks=tuple(facts["blocks"]),
+                    unit_blocks=facts["unit_blocks"],
+                    temperature=facts["temperature"],
+                    **load_file(folder / "head.safetensors"),
+                ),
+                classical=facts["classical"],
+                networks=tuple(
+                    NetworkPart(ir=read_ir(folder / "networks" / str(i)), stages=tuple(part["stages"]))
+                    for i, part in enumerate(facts["networks"])
+                ),
             )
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            _check_widths(model)
+        except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
             raise RunError("the run's model cannot be read", given=f"{folder} ({error})", todo="Fit again") from error
-        return Model(
-            modality=facts["modality"],
-            task=facts["task"],
-            classes=tuple(facts["classes"]),
-            head=head,
-            classical=facts["classical"],
-            networks=tuple(
-                NetworkPart(ir=read_ir(folder / "networks" / str(i)), stages=tuple(part["stages"]))
-                for i, part in enumerate(facts["networks"])
-            ),
-        )
+        return model
 
     def predict(self, data: object, *, strict: bool = False, progress: Progress | None = None) -> Predictions:
         """Class probabilities of images, folders, globs, tables or arrays, labels not needed and not looked at.
@@ -169,6 +169,8 @@ def open_run(path: str | os.PathLike[str]) -> Run:
         ) from error
     except (OSError, ValueError) as error:
         raise RunError("the run's manifest cannot be read", given=f"{folder} ({error})") from error
+    if not isinstance(manifest, dict):
+        raise RunError("the run's manifest cannot be read", given=f"{folder} (it holds no table)")
     if manifest.get("format") != FORMAT:
         raise RunError(
             "the run was written by another version",
@@ -176,6 +178,20 @@ def open_run(path: str | os.PathLike[str]) -> Run:
             allowed=f"format {FORMAT}",
         )
     return Run(folder, manifest)
+
+
+def _check_widths(model: Model) -> None:
+    """Raise ValueError where the head does not fit its features or classes."""
+    head, wide = model.head, sum(model.head.blocks)
+    fed = tuple(part.ir.dims[stage] for part in model.networks for stage in part.stages)
+    if not model.classical and fed != head.blocks:
+        raise ValueError(f"the networks give {fed} columns and the head takes {head.blocks}")
+    if head.weight.shape != (wide, len(model.classes)) or head.bias.shape != (len(model.classes),):
+        raise ValueError(
+            f"the head's weight is {head.weight.shape}, for {wide} columns and {len(model.classes)} classes"
+        )
+    if not head.mean.shape == head.scale.shape == (wide,):
+        raise ValueError(f"the head's mean is {head.mean.shape}, for {wide} columns")
 
 
 def _head_probabilities(model: Model, X: NDArray[np.float32]) -> NDArray[np.float64]:

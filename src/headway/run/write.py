@@ -29,7 +29,8 @@ def start(out: Path, plan: Mapping[str, Any]) -> None:
     try:
         if (out / MANIFEST).exists():
             raise RunError("a finished run is already there", given=out, todo="Choose another --out, or delete it")
-        if (out / PLAN).exists() and json.loads((out / PLAN).read_text("utf-8")) != wanted:
+        _sweep(out)
+        if (out / PLAN).exists() and _plan(out) != wanted:
             raise RunError(
                 "an unfinished run of other data, models or seed is already there",
                 given=out,
@@ -44,6 +45,23 @@ def start(out: Path, plan: Mapping[str, Any]) -> None:
         )  # what was computed lies in the feature store; records are quick to redo
     except OSError as error:
         raise _unwritable(out, error) from error
+
+
+def _plan(out: Path) -> object:
+    try:
+        return json.loads((out / PLAN).read_text("utf-8"))
+    except ValueError as error:
+        raise RunError("the plan of an unfinished run cannot be read", given=out / PLAN, todo="Delete it") from error
+
+
+def _sweep(out: Path) -> None:
+    """Take away what a killed process left half-written."""
+    for name in (PLAN, MANIFEST, MODEL):
+        for scratch in out.glob(f".{name}.*"):
+            if scratch.is_dir():
+                shutil.rmtree(scratch)
+            else:
+                scratch.unlink()
 
 
 def append(out: Path, records: Iterable[Record]) -> None:
@@ -111,7 +129,8 @@ def _save_weights(backbone: Backbone, path: Path) -> None:
     if kept is not None:
         shutil.copyfile(kept, path)
     else:
-        save_file({name: np.ascontiguousarray(array) for name, array in backbone.state().items()}, path)
+        # Not ascontiguousarray, which makes a list of a single number.
+        save_file({name: np.asarray(array, order="C") for name, array in backbone.state().items()}, path)
 
 
 def _model_facts(model: Model) -> dict[str, Any]:
