@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from headway.recipe import fit
+
 
 @pytest.fixture(scope="session")
 def pictures() -> ModuleType:
@@ -28,3 +30,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("no right to mount a small disk")
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.fixture
+def quick(fresh_cache, pictures):
+    """Fit with the small network, enough time for everything, and an empty feature store."""
+
+    def run(data, out, **options):
+        return fit(data, out=out, **{"models": [pictures.NETWORK], "budget": 120, **options})
+
+    return run

@@ -6,10 +6,15 @@ Run as a program: ``pictures.py OUT`` fits on 160 coloured pictures into OUT.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from headway.run import Run
+from headway.types import Record
 
 NETWORK = "random:test_efficientnet@7"  # a small network that nothing has to be fetched for
 
@@ -41,6 +46,21 @@ def save(pictures: np.ndarray, folders: list[bytes], root: Path, *, order: list[
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pictures[row]).save(folder / f"{row:04d}.png")
     return root
+
+
+def records_of(run: Run) -> list[Record]:
+    """A run's records without what only the clock says."""
+    return [replace(record, seconds=0.0) for record in run.records()]
+
+
+def said_of(run: Run) -> dict[str, Any]:
+    """The parts of a manifest that time does not enter."""
+    plain = ("classes", "chosen", "test", "verdict", "cut", "findings", "data", "seed")
+    tables = {
+        name: [{k: v for k, v in line.items() if k != "seconds"} for line in run.manifest[name]]
+        for name in ("ranking", "contenders")
+    }
+    return {**{key: run.manifest[key] for key in plain}, **tables}
 
 
 if __name__ == "__main__":
