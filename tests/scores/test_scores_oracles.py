@@ -15,10 +15,10 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
+from headway.linear.solve import balanced_weights
 from headway.scores import gbc, hscore, logme, loo_knn, loo_ridge, nleep, parc, reg_hscore, transrate
 from headway.scores._check import principal_components
 from headway.scores._leep import leep
-from headway.linear.solve import balanced_weights
 
 
 def _data(n: int, d: int, *, classes: int = 3, apart: float = 1.0, seed: int = 0):
