@@ -116,7 +116,7 @@ def report(
     judged = [{**asdict(t), "passed": t.passed} for t in targets]
     if options.json:
         facts = {"name": name, "quick": options.quick, "machine": machine(), **numbers}
-        print(json.dumps({**facts, "targets": judged, "passed": all(t.passed for t in targets)}))
+        print(json.dumps({**facts, "targets": judged, "passed": all(t.passed for t in targets)}, allow_nan=False))
         return
     for title, rows in tables:
         _table(title, rows)

@@ -62,10 +62,10 @@ class Outcome:
         return median(a / b for a, b in zip(self.headway_seconds, self.peer_seconds, strict=True))
 
     @property
-    def error(self) -> float:
+    def error(self) -> float | None:
         """Standard error of the mean difference over splits, which share images: a lower bound of what is not known."""
         differences = np.subtract(self.headway, self.peer)
-        return float(differences.std(ddof=1) / len(differences) ** 0.5) if len(differences) > 1 else float("nan")
+        return float(differences.std(ddof=1) / len(differences) ** 0.5) if len(differences) > 1 else None
 
 
 def main() -> None:
@@ -150,7 +150,8 @@ def run_headway(folder: Path, outcome: Outcome) -> None:
         predicted = run.predict(folder / "test")  # the fit computed these features: no time of the fit is hidden here
     answers = dict(zip(predicted.names, predicted.labels, strict=True))
     outcome.headway.append(balanced_accuracy(folder / "test", answers))
-    outcome.chosen.append(f"{run.manifest['chosen']['features']}, {run.manifest['chosen']['method']}")
+    cut = f"; cut: {', '.join(run.manifest['cut'])}" if run.manifest["cut"] else ""
+    outcome.chosen.append(f"{run.manifest['chosen']['features']}, {run.manifest['chosen']['method']}{cut}")
     outcome.verdicts.append(run.manifest["verdict"]["outcome"])
     outcome.cut.append(run.manifest["cut"])
 
@@ -220,7 +221,8 @@ def tables_of(outcomes: dict[str, Outcome], choices: dict[str, Choice]) -> list[
         for split, (ours, theirs, our_s, their_s, verdict, chosen) in enumerate(zip(*columns, strict=True)):
             rows.append((split, f"{ours:.1f}", f"{theirs:.1f}", f"{our_s:.1f}", f"{their_s:.1f}", verdict, chosen))
         means = [f"{mean(values):.1f}" for values in (o.headway, o.peer, o.headway_seconds, o.peer_seconds)]
-        rows.append(("mean", *means, "", f"difference {o.difference:+.1f} ± {o.error:.1f} (standard error)"))
+        error = "" if o.error is None else f" ± {o.error:.1f} (standard error)"
+        rows.append(("mean", *means, "", f"difference {o.difference:+.1f}{error}"))
         tables.append((f"{name}: balanced accuracy on the test folder, whole commands", rows))
     for name, choice in choices.items():
         rows = [("split", "ranked first", "its test", "best by test", "its test")]
