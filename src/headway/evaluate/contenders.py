@@ -111,10 +111,14 @@ def singles(entrants: Sequence[Entrant], *, arena: Arena) -> Iterator[Contender]
         yield of_networks("transfer", [entrant], "ridge", arena=arena)
 
 
-def refinements(best: Entrant, fused: Sequence[Entrant], *, arena: Arena) -> Iterator[Contender]:
+def refinements(
+    best: Entrant, fused: Sequence[Entrant], everyone: Sequence[Entrant], *, arena: Arena
+) -> Iterator[Contender]:
     """What may beat the best single ridge probe, cheapest first."""
     if len(fused) > 1:
         yield of_networks("transfer", fused, "ridge", arena=arena)
+    if len(everyone) > max(len(fused), 1):  # forward selection stops early on few items; validation says if too early
+        yield of_networks("transfer", everyone, "ridge", arena=arena)
     yield of_networks("transfer", [best], "prototype", arena=arena)
     yield of_networks("transfer", [best], "ridge", arena=arena, stages=LAST_STAGES)
     yield of_networks("transfer", [best], "logistic", arena=arena)

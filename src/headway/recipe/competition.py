@@ -53,7 +53,7 @@ def compete(members: Sequence[Member], ranking: Sequence[Ranked], arena: Arena, 
         results = _enter(contenders.singles(ordered, arena=arena), session, must=1)
         best = best_of(results).contender.entrants[0]
         fused = _fused(ordered, arena, session)
-        return _enter(contenders.refinements(best, fused, arena=arena), session, before=results)
+        return _enter(contenders.refinements(best, fused, ordered, arena=arena), session, before=results)
 
 
 def baselines(dataset: Dataset, arena: Arena, session: Session) -> list[Result]:
