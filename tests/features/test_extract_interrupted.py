@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -146,9 +147,33 @@ def test_no_view_is_made_for_a_network_that_has_all(tmp_path, toys, heights):
     assert heights == [40] * 20
 
 
+def test_one_slow_start_gives_nothing_up(small_groups, tmp_path, toys):
+    sources, digests = toys.items(200)
+    asked: list[tuple[float, int]] = []
+
+    def replan(pace, left):
+        asked.append((pace["toy@1"], left))
+        return []
+
+    class SlowStart(toys.Toy):
+        def forward(self, batches):
+            if not self.began:
+                time.sleep(0.5)
+            self.began = True
+            yield from super().forward(batches)
+
+        began = False
+
+    found = _extract(sources, digests, Store(tmp_path), SlowStart(batch=4), replan=replan)
+    assert not found.given_up
+    assert asked
+    assert asked[0][1] <= 200 - 48  # not before some tens of items
+    assert max(pace for pace, _ in asked) < 0.5 / 48  # the start is not in it
+
+
 def test_a_network_given_up_is_not_decoded_for(small_groups, tmp_path, toys, heights):
     sources, digests = toys.items(200)
     kept, given_up = toys.Toy(batch=4), toys.Toy(name="other@1", key="other", height=40, batch=4)
     _extract(sources, digests, Store(tmp_path), kept, given_up, replan=lambda *_: ["other@1"])
     assert heights.count(kept.height) == 200
-    assert heights.count(40) < 60  # those decoded ahead
+    assert heights.count(40) < 80  # those it takes to know the pace, and those decoded ahead

@@ -24,6 +24,7 @@ HEAD = 32
 
 _RACY_NS = 2_000_000_000
 _CHUNK = 1 << 20
+_AT_ONCE = 1000
 _THREADS = 8  # hashing waits for the disk; more threads than cores keep it busy
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -106,11 +107,15 @@ def contents(paths: Sequence[str], *, wanted: Callable[[bytes], bool], index: Co
     fresh: list[tuple[bytes, _Row]] = []
     unread = [at for at, content in enumerate(found) if content is None]
     with ThreadPoolExecutor(_THREADS) as pool:  # starts no thread until something has to be read
-        for at, (facts, content) in zip(unread, pool.map(lambda at: _read(paths[at], wanted), unread), strict=True):
-            found[at] = content
-            if facts is not None:
-                folder, name = split[at]
-                fresh.append((folders[folder], (os.fsencode(name), *facts, content.head, content.digest)))
+        for start in range(
+            0, len(unread), _AT_ONCE
+        ):  # a future for every one of many files would outweigh the data set
+            some = unread[start : start + _AT_ONCE]
+            for at, (facts, content) in zip(some, pool.map(lambda at: _read(paths[at], wanted), some), strict=True):
+                found[at] = content
+                if facts is not None:
+                    folder, name = split[at]
+                    fresh.append((folders[folder], (os.fsencode(name), *facts, content.head, content.digest)))
     if index is not None and fresh:
         index.store(fresh)
     return [content for content in found if content is not None]

@@ -25,6 +25,7 @@ from headway.types import ByteArray, IntArray, Progress, Source
 
 GROUP = 32  # batches at most that one network runs before the next one's turn, so that draining it costs little
 TURN = 1.5  # seconds that a group should take at most, so that a deadline is noticed in time
+SETTLED_ITEMS, SETTLED_SECONDS = 48, 2.0  # after so much the pace is known well enough to give up a network by it
 SHARD = 512  # rows a shard: what a killed process can lose at most
 
 COVERS = (288, 448, 640, 896, 1280)
@@ -112,18 +113,19 @@ def extract(
     rows = rows[np.logical_or.reduce([m[rows] for m in missing.values()])] if missing else rows[:0]
     result = Extraction(seconds={"decode": 0.0}, computed={n.name: 0 for n in networks})
     pending = _Pending(store, digests)
-    total, done = len(rows), 0
+    total, done, clock = len(rows), 0, _Clock()
     try:
         for group in _groups(plan, rows, result):
             started = time.perf_counter()
             _run(plan, group, result, pending)
-            pace = (time.perf_counter() - started) / len(group)
-            plan.group = int(np.clip(TURN / max(pace, 1e-9), 1, min(GROUP, 2 * plan.group)))
+            a_batch = (time.perf_counter() - started) / len(group)
+            plan.group = int(np.clip(TURN / max(a_batch, 1e-9), 1, min(GROUP, 2 * plan.group)))
             done += sum(len(b.rows) + len(b.bad) for b in group)
             if progress is not None:
                 progress("embed", done, total)
-            if replan is not None and done < total:
-                _give_up(plan, replan(_pace(result, done), total - done), result)
+            pace = clock.pace(result.seconds, done)
+            if replan is not None and pace and done < total:
+                _give_up(plan, replan(pace, total - done), result)
             if deadline is not None and deadline.remaining <= 0:
                 break
     finally:
@@ -248,9 +250,21 @@ def _due(plan: _Plan, network: Frozen, group: Sequence[_Batch]) -> Iterator[tupl
             yield all_rows[start : start + network.batch], all_views[start : start + network.batch]
 
 
-def _pace(result: Extraction, done: int) -> dict[str, float]:
-    """Seconds an item, by network and for decoding, over the items so far."""
-    return {name: seconds / max(done, 1) for name, seconds in result.seconds.items()}
+@dataclass(slots=True)
+class _Clock:
+    """The pace once everything is in motion: the first group waits for the first decoding and overlaps with nothing."""
+
+    seconds: dict[str, float] | None = None
+    items: int = 0
+
+    def pace(self, seconds: Mapping[str, float], done: int) -> dict[str, float]:
+        """Seconds an item by network and for decoding since the first group; empty while too little is known."""
+        if self.seconds is None:
+            self.seconds, self.items = dict(seconds), done
+        before, items = self.seconds, done - self.items
+        spent = {name: total - before.get(name, 0.0) for name, total in seconds.items()}
+        known = items and (items >= SETTLED_ITEMS or sum(spent.values()) >= SETTLED_SECONDS)
+        return {name: span / items for name, span in spent.items()} if known else {}
 
 
 def _give_up(plan: _Plan, names: Collection[str], result: Extraction) -> None:
