@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.linear.head import probabilities, standardise
+from headway.linear.head import probabilities, standardise, unit_head
 from headway.linear.solve import balanced_weights, factorise
 from headway.seeds import seed_of
-from headway.types import Adapted, Features, IntArray, LinearHead, Method
+from headway.types import Adapted, Features, IntArray, Method
 
 REFERENCE = "Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, sections 4.4 and 18.3.5"
 PENALTIES = np.logspace(1, -2.5, 8)  # largest first: each solution starts the next
@@ -49,14 +49,7 @@ def fit(features: Features, /, *, seed: int) -> Adapted:
     rotation = factor.rows.T @ (factor.components / np.maximum(factor.eigenvalues, 1e-12)[None, :])
     weight = rotation @ W
     return Adapted(
-        head=LinearHead(
-            blocks=features.blocks,
-            unit_blocks=True,
-            mean=mean,
-            scale=scale,
-            weight=weight.astype(np.float32),
-            bias=(b - factor.mean @ weight).astype(np.float32),
-        ),
+        head=unit_head(features.blocks, mean=mean, scale=scale, weight=weight, bias=b - factor.mean @ weight),
         out_of_fold=scores[best].astype(np.float32),
         params={"penalty": float(PENALTIES[best])},
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.linear.head import standardise
+from headway.linear.head import standardise, unit_head
 from headway.linear.solve import balanced_weights
-from headway.types import Adapted, Features, IntArray, LinearHead, Method
+from headway.types import Adapted, Features, IntArray, Method
 
 REFERENCE = (
     "Snell, Swersky and Zemel (2017), Prototypical Networks for Few-shot Learning, arXiv 1703.05175, eq. 1 and 8"
@@ -24,14 +24,7 @@ def fit(features: Features, /, *, seed: int) -> Adapted:
     centres = sums / np.maximum(counts, 1)[:, None]
     bias = -0.5 * (centres**2).sum(1)
     bias[counts == 0] = -1e6  # a class that has no item is never the nearest
-    head = LinearHead(
-        blocks=features.blocks,
-        unit_blocks=True,
-        mean=mean,
-        scale=scale,
-        weight=np.ascontiguousarray(centres.T, np.float32),
-        bias=bias.astype(np.float32),
-    )
+    head = unit_head(features.blocks, mean=mean, scale=scale, weight=centres.T, bias=bias)
     return Adapted(head=head, out_of_fold=_left_out(Z, features, sums, counts))
 
 

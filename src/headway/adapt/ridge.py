@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from headway.linear.head import standardise
+from headway.linear.head import standardise, unit_head
 from headway.linear.solve import balanced_weights, coefficients, factorise, left_out_means, loo, penalty_grid
-from headway.types import Adapted, Features, LinearHead, Method
+from headway.types import Adapted, Features, Method
 
 REFERENCE = (
     "Rifkin and Lippert (2007), Notes on Regularized Least Squares, MIT-CSAIL-TR-2007-025; leave-one-out by Hastie, "
@@ -43,14 +43,7 @@ def fit(features: Features, /, *, seed: int) -> Adapted:
     scores -= left_out_means(factor, Y, groups=together)
     weight, bias = coefficients(factor, Y, float(penalties[best]))
     return Adapted(
-        head=LinearHead(
-            blocks=features.blocks,
-            unit_blocks=True,
-            mean=mean,
-            scale=scale,
-            weight=weight.astype(np.float32),
-            bias=bias.astype(np.float32),
-        ),
+        head=unit_head(features.blocks, mean=mean, scale=scale, weight=weight, bias=bias),
         out_of_fold=scores.astype(np.float32),
         params={"penalty": float(penalties[best])},
     )

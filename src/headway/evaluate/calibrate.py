@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from headway.errors import OptionError
 from headway.evaluate.checks import class_indices
+from headway.linear.head import probabilities
 from headway.types import IntArray
 
 _REACH = 1e4  # score gap / temperature is kept within 1 / reach .. reach
@@ -41,7 +42,7 @@ def fit_temperature(scores: ArrayLike, y: ArrayLike, *, balanced: bool = False) 
     low, high = np.log(1 / _REACH / spread), np.log(_REACH / spread)
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        P = _softmax(gaps * np.exp(middle))
+        P = probabilities(gaps * np.exp(middle))
         slope = float(weight @ ((P * gaps).sum(axis=1) - target))
         low, high = (low, middle) if slope > 0 else (middle, high)
         if high - low < 1e-6:
@@ -60,14 +61,7 @@ def apply_temperature(scores: ArrayLike, temperature: float) -> NDArray[np.float
     if not 0 < temperature < np.inf:
         raise OptionError("the temperature is off", given=temperature, allowed="a finite number above 0")
     s = _scores(scores)
-    return _softmax((s - s.max(axis=1, keepdims=True)) / temperature)
-
-
-def _softmax(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of rows whose largest entry is 0, so nothing overflows."""
-    e = np.exp(gaps)
-    P: NDArray[np.float64] = e / e.sum(axis=1, keepdims=True)
-    return P
+    return probabilities((s - s.max(axis=1, keepdims=True)) / temperature)
 
 
 def _loss(gaps: NDArray[np.float64], y: IntArray, weight: NDArray[np.float64]) -> float:

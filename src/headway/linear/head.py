@@ -49,6 +49,20 @@ def standardise(
     return Z, mean, scale
 
 
+def unit_head(
+    blocks: Sequence[int], *, mean: FloatArray, scale: FloatArray, weight: FloatArray, bias: FloatArray
+) -> LinearHead:
+    """The head of a model ``Z @ weight + bias`` that was fitted on what :func:`standardise` gave."""
+    return LinearHead(
+        blocks=tuple(blocks),
+        unit_blocks=True,
+        mean=mean.astype(np.float32),
+        scale=scale.astype(np.float32),
+        weight=np.ascontiguousarray(weight, np.float32),
+        bias=bias.astype(np.float32),
+    )
+
+
 def linear_scores(head: LinearHead, X: FloatArray, /) -> NDArray[np.float32]:
     """The head's scores ``[n, C]`` of features ``[n, d]``, temperature not yet applied."""
     Z = unit_blocks(X, head.blocks) if head.unit_blocks else np.array(X, np.float32)
