@@ -14,6 +14,7 @@ from headway import backbones
 from headway.backbones import timm as source
 from headway.backbones._torchvision import prepare
 from headway.errors import ModelError, WeightsMissing, WeightsRefused
+from headway.fetch import hub
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +185,7 @@ def test_online_the_hub_is_asked_for_safetensors_then_for_the_older_form(trained
         return str(_save(trained, tmp_path / "w.bin"))
 
     _cached(monkeypatch, None)
+    monkeypatch.setattr(hub, "trouble", lambda: "")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     assert backbones.open("timm:test_resnet.r160_in1k", offline=False).module()
     assert asked == [("timm/test_resnet.r160_in1k", name) for name in ("model.safetensors", "pytorch_model.bin")]
@@ -198,6 +200,20 @@ def test_a_hub_out_of_reach_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, er
         raise getattr(errors, error, OSError)("no route\nand more")
 
     _cached(monkeypatch, None)
+    monkeypatch.setattr(hub, "trouble", lambda: "")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    with pytest.raises(ModelError, match=r"did not deliver .*no route\. Check the network, or name a file"):
+        backbones.open("timm:resnet18.a1_in1k", offline=False)
+
+
+def test_a_hub_that_cannot_be_reached_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def download(*_args: object) -> str:
+        raise AssertionError("its client would retry for half a minute")
+
+    _cached(monkeypatch, None)
+    monkeypatch.setattr(hub, "trouble", lambda: "no route")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     with pytest.raises(ModelError, match=r"did not deliver .*no route\. Check the network, or name a file"):
         backbones.open("timm:resnet18.a1_in1k", offline=False)

@@ -194,15 +194,46 @@ def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(tiny_ir, tmp_path):
     np.testing.assert_array_equal(_all(network, images), _all(compile_frozen(tiny_ir), images))
 
 
+def test_blobs_that_cannot_be_written_are_no_reason_to_fail(tiny_ir, tmp_path):
+    (tmp_path / "compiled").mkdir()
+    for precision in frozen._precisions():
+        key = frozen._compile(tiny_ir, precision, cache=None, batch=BATCH).key
+        (tmp_path / "compiled" / key).write_text("in the way")
+    assert compile_frozen(tiny_ir, cache=tmp_path).findings == ()
+
+
 def test_damaged_blobs_are_compiled_again(tiny_ir, tmp_path):
     images = _pictures(tiny_ir, 3)
     expected = _all(compile_frozen(tiny_ir, cache=tmp_path), images)
-    blobs = list((tmp_path / "compiled").glob("*.blob"))
+    blobs = list((tmp_path / "compiled").rglob("*.blob"))
     assert blobs
-    for damage in (lambda b: b[: len(b) // 2], lambda b: b""):
+    for damage in (lambda b: b[: len(b) // 2], lambda b: b"", _flipped):
         for blob in blobs:
-            blob.write_bytes(damage(blob.read_bytes()))
+            _overwrite(blob, damage(blob.read_bytes()))
         np.testing.assert_array_equal(_all(compile_frozen(tiny_ir, cache=tmp_path), images), expected)
+
+
+def _overwrite(path, content):
+    path.chmod(0o644)  # OpenVINO writes them read-only, which stops everybody but root
+    path.write_bytes(content)
+
+
+def _flipped(content):
+    """One bit of the weights, in a blob of the right length: OpenVINO reads it without a word."""
+    place = len(content) // 2
+    return content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :]
+
+
+def test_a_sound_blob_is_used_again_and_one_without_a_checksum_is_not(tiny_ir, tmp_path):
+    compile_frozen(tiny_ir, cache=tmp_path)
+    blobs = {blob: blob.stat().st_mtime_ns for blob in (tmp_path / "compiled").rglob("*.blob")}
+    compile_frozen(tiny_ir, cache=tmp_path)
+    assert {blob: blob.stat().st_mtime_ns for blob in blobs} == blobs
+    (first, *_) = blobs
+    first.with_suffix(".crc32").unlink()
+    compile_frozen(tiny_ir, cache=tmp_path)
+    assert first.stat().st_mtime_ns > blobs[first]
+    assert first.with_suffix(".crc32").is_file()
 
 
 @pytest.mark.parametrize("name", ["model.xml", "model.bin"])

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 from headway.backbones._network import Frame, Network
 from headway.backbones._torchvision import prepare
 from headway.errors import ModelError, WeightsMissing, WeightsRefused, did_you_mean
+from headway.fetch import hub
 from headway.types import BackboneSpec, ImageInput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 HUB = "hub"  # the revision of weights that have not been looked at yet
+UNTAGGED = "default"  # the weights of an architecture that timm has none of
 _FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 
 
@@ -108,7 +110,10 @@ def _config(plain: str) -> Any:
     if not timm.is_model(arch):
         raise ModelError(f"timm has no architecture {arch!r}", todo=did_you_mean(arch, timm.list_models()))
     tags = [name.partition(".")[2] for name in timm.list_models(f"{arch}.*", pretrained=True)]
-    if tag and tag not in tags:
+    default = timm.get_pretrained_cfg(arch)
+    if tag in ("", default.tag or UNTAGGED):  # what a spec calls an architecture without weights is no tag of timm's
+        return default
+    if tag not in tags:
         raise ModelError(
             f"timm knows no weights {tag!r} of {arch}", allowed=", ".join(tags) or "none", todo=did_you_mean(tag, tags)
         )
@@ -122,7 +127,7 @@ def _spec(config: Any, plain: str) -> BackboneSpec:
     return BackboneSpec(
         source="timm",
         arch=arch,
-        weights=tag or config.tag or "default",
+        weights=tag or config.tag or UNTAGGED,
         revision=HUB,
         modality="image",
         dim=0,
@@ -169,22 +174,24 @@ def _from_hub(plain: str, *, offline: bool) -> Path:
     todo = f"Run it once without --offline, or name a file: timm:{plain}@/path/to/file.safetensors"
     if offline:
         raise WeightsMissing(f"offline, and a file is not here: {files[0]} of huggingface.co/{repository}", todo=todo)
+    if reason := hub.trouble():
+        raise _unreachable(plain, repository, files[0], reason)
     for file in files:
         try:
             return Path(hf_hub_download(repository, file))
         except LocalEntryNotFoundError as error:
-            raise _unreachable(plain, repository, file, error) from error
+            raise _unreachable(plain, repository, file, str(error)) from error
         except EntryNotFoundError:
             continue  # the hub has no such file: the weights may be there in the other form
         except (OSError, HfHubHTTPError) as error:
-            raise _unreachable(plain, repository, file, error) from error
+            raise _unreachable(plain, repository, file, str(error)) from error
     raise ModelError(f"huggingface.co/{repository} holds none of {', '.join(files)}", todo=todo)
 
 
-def _unreachable(plain: str, repository: str, file: str, error: Exception) -> ModelError:
+def _unreachable(plain: str, repository: str, file: str, reason: str) -> ModelError:
     return ModelError(
         f"the hub did not deliver {file} of huggingface.co/{repository}",
-        given=str(error).splitlines()[0].rstrip("."),
+        given=reason.splitlines()[0].rstrip("."),
         todo=f"Check the network, or name a file: timm:{plain}@/path/to/file.safetensors",
     )
 
@@ -206,7 +213,13 @@ def _filled(plain: str, path: Path) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # timm's remarks on its older names are no news for the user
-            net: Any = timm.create_model(plain, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay)
+            net: Any = timm.create_model(
+                plain.partition(".")[0],
+                pretrained=True,
+                pretrained_cfg=config,
+                pretrained_cfg_overlay=overlay,
+                num_classes=classes,
+            )
     except (RuntimeError, KeyError, AttributeError, IndexError, TypeError, ValueError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise WeightsRefused(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.engine._blobs import remember, sound
 from headway.engine.ir import IR, unreadable
 from headway.types import ByteArray, Finding
 
@@ -35,7 +36,8 @@ Outputs = tuple[NDArray[np.float32], ...]
 
 
 Forward = Callable[[Iterable[ByteArray]], Iterator[Outputs]]
-"""Gives one tuple of ``[b, d_s]`` arrays for each uint8 ``[b, h, w, 3]`` batch, in order; ``b <= batch``."""
+"""Gives one tuple of ``[b, d_s]`` arrays for each uint8 ``[b, h, w, 3]`` batch, in order; ``b <= batch``. Of a prefix
+it is one array ``[b, ...]``."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +61,7 @@ def frozen(ir: IR, *, engine: str, batch: int, forward: Forward) -> Frozen:
     """A converted network as ``engine`` runs it."""
     return Frozen(
         name=ir.name,
-        key=blake2b(f"{ir.key}|{engine}|{batch}".encode(), digest_size=16).hexdigest(),
+        key=_key(ir, engine, batch),
         engine=engine,
         stages=ir.stages,
         dims=ir.dims,
@@ -69,6 +71,10 @@ def frozen(ir: IR, *, engine: str, batch: int, forward: Forward) -> Frozen:
         batch=batch,
         forward=forward,
     )
+
+
+def _key(ir: IR, engine: str, batch: int) -> str:
+    return blake2b(f"{ir.key}|{engine}|{batch}".encode(), digest_size=16).hexdigest()
 
 
 def _in_flight(
@@ -184,14 +190,18 @@ def _compile(ir: IR, precision: str, *, cache: Path | None, batch: int) -> Froze
         "PERFORMANCE_HINT": "LATENCY" if batch == 1 else "THROUGHPUT",
         "ENABLE_CPU_PINNING": False,  # decoding threads want the same cores
     }
-    if cache is not None:
-        options["CACHE_DIR"] = str(cache / "compiled")
+    engine = f"openvino-{ov.get_version().split('-')[0]}-{precision}"
+    blobs = None if cache is None else sound(cache / "compiled" / _key(ir, engine, batch))
+    if blobs is not None:
+        options["CACHE_DIR"] = str(blobs)
     network = _core().compile_model(model, "CPU", options)
+    if blobs is not None:
+        remember(blobs)
     flying = int(network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) + (batch > 1)
     requests = [network.create_infer_request() for _ in range(flying)]
     return frozen(
         ir,
-        engine=f"openvino-{ov.get_version().split('-')[0]}-{precision}",
+        engine=engine,
         batch=batch,
         forward=partial(_in_flight, requests, batch=batch, outputs=len(ir.dims)),
     )
@@ -227,7 +237,7 @@ def agreement(network: Frozen, ir: IR) -> float:
 
 
 def _cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
-    a64, b64 = a.astype(np.float64), b.astype(np.float64)
+    a64, b64 = (x.reshape(len(x), -1).astype(np.float64) for x in (a, b))  # an output may be a map
     norms = np.linalg.norm(a64, axis=1) * np.linalg.norm(b64, axis=1)
     both_zero = norms == 0
     cosines = (a64 * b64).sum(1) / np.where(both_zero, 1.0, norms)
