@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import time
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from headway.budget import Deadline
 from headway.features import extract as extract_module
-from headway.features.extract import Fact, cover_of, extract
 from headway.features.store import Store
 from headway.modalities import image
-
-FACT = Fact(key="fact", compute=lambda pixels: pixels.mean((0, 1)))
-
-
-def _jpeg(row, size=(1280, 960)):
-    rng = np.random.default_rng(row)
-    coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
-    return file.getvalue()
-
-
-def _extract(sources, digests, store, *networks, **options):
-    return extract(sources, digests, networks=networks, decoder=image, store=store, **options)
-
-
-def _expected(toy, sources):
-    """What the network says of each item, computed one by one."""
-    cover = cover_of(toy.height, toy.width)
-    parts = []
-    for source in sources:
-        whole = image.decode(source, cover=(cover, cover))
-        view = image.resize(whole, toy.height, toy.width, interpolation=toy.interpolation)
-        parts.append(np.hstack([stage[0] for stage in toy.says(view[None])]))
-    return np.stack(parts)
-
-
-def _found(store, toy, digests):
-    return store.get(toy.key, digests, ["0", "1"])
-
 
 # --- interrupted --------------------------------------------------------------------------------
 
@@ -66,7 +33,7 @@ def test_a_killed_extraction_goes_on_where_it_stopped(tmp_path, toys, started):
     for key, columns in ((toy.key, ["0", "1"]), ("fact", ["0"])):
         resumed, whole = (Store(tmp_path / name).get(key, digests, columns) for name in ("store", "whole"))
         np.testing.assert_array_equal(resumed, whole)
-    np.testing.assert_array_equal(_found(Store(tmp_path / "store"), toy, digests), _expected(toy, sources))
+    np.testing.assert_array_equal(toys.found(Store(tmp_path / "store"), toy, digests), toys.expected(toy, sources))
 
 
 @pytest.fixture
@@ -82,7 +49,7 @@ def test_the_deadline_cuts_and_left_are_the_rows_not_reached(small_groups, tmp_p
     digests[58] = digests[40]
     order = np.random.default_rng(0).permutation(60)
     toy, store = toys.Toy(), Store(tmp_path)
-    found = _extract(sources, digests, store, toy, order=order, deadline=Deadline(1e-9))
+    found = toys.extracted(sources, digests, store, toy, order=order, deadline=Deadline(1e-9))
     done = found.computed["toy@1"]
     assert 0 < done <= 8
     there = store.have(toy.key, digests)
@@ -92,14 +59,14 @@ def test_the_deadline_cuts_and_left_are_the_rows_not_reached(small_groups, tmp_p
     for copy, original in ((59, 0), (58, 40)):
         reached[[copy, original]] = reached[copy] or reached[original]
     assert there.tolist() == reached.tolist()
-    found = _extract(sources, digests, store, toy, order=order, deadline=Deadline(60.0))
+    found = toys.extracted(sources, digests, store, toy, order=order, deadline=Deadline(60.0))
     assert (found.left.tolist(), found.computed["toy@1"]) == ([], 58 - done)
 
 
 def test_a_deadline_in_the_middle_is_kept(tmp_path, toys):
     sources, digests = toys.items(400)
     deadline = Deadline(0.5)
-    found = _extract(sources, digests, Store(tmp_path), toys.Toy(pause=0.02, batch=4), deadline=deadline)
+    found = toys.extracted(sources, digests, Store(tmp_path), toys.Toy(pause=0.02, batch=4), deadline=deadline)
     assert 0 < len(found.left) < 400
     assert deadline.elapsed < 0.5 + 2 * extract_module.TURN
 
@@ -114,7 +81,7 @@ def test_replanning_gives_networks_up_on_the_way(small_groups, tmp_path, toys):
         return ["slow@1"] if len(asked) == 2 else []
 
     store = Store(tmp_path)
-    found = _extract(sources, digests, store, fast, slow, replan=replan)
+    found = toys.extracted(sources, digests, store, fast, slow, replan=replan)
     assert found.given_up == ("slow@1",)
     assert (found.computed["toy@1"], found.left.tolist()) == (64, [])
     assert found.computed["slow@1"] == 64 - asked[1][1]
@@ -141,9 +108,9 @@ def heights(monkeypatch):
 def test_no_view_is_made_for_a_network_that_has_all(tmp_path, toys, heights):
     sources, digests = toys.items(20)
     old, new, store = toys.Toy(), toys.Toy(name="new@1", key="new", height=40), Store(tmp_path)
-    _extract(sources, digests, store, old)
+    toys.extracted(sources, digests, store, old)
     heights.clear()
-    _extract(sources, digests, store, old, new)
+    toys.extracted(sources, digests, store, old, new)
     assert heights == [40] * 20
 
 
@@ -164,7 +131,7 @@ def test_one_slow_start_gives_nothing_up(small_groups, tmp_path, toys):
 
         began = False
 
-    found = _extract(sources, digests, Store(tmp_path), SlowStart(batch=4), replan=replan)
+    found = toys.extracted(sources, digests, Store(tmp_path), SlowStart(batch=4), replan=replan)
     assert not found.given_up
     assert asked
     assert asked[0][1] <= 200 - 48  # not before some tens of items
@@ -174,6 +141,6 @@ def test_one_slow_start_gives_nothing_up(small_groups, tmp_path, toys):
 def test_a_network_given_up_is_not_decoded_for(small_groups, tmp_path, toys, heights):
     sources, digests = toys.items(200)
     kept, given_up = toys.Toy(batch=4), toys.Toy(name="other@1", key="other", height=40, batch=4)
-    _extract(sources, digests, Store(tmp_path), kept, given_up, replan=lambda *_: ["other@1"])
+    toys.extracted(sources, digests, Store(tmp_path), kept, given_up, replan=lambda *_: ["other@1"])
     assert heights.count(kept.height) == 200
     assert heights.count(40) < 80  # those it takes to know the pace, and those decoded ahead

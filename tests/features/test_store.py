@@ -16,29 +16,7 @@ from hypothesis import strategies as st
 
 from headway.errors import StorageError
 from headway.features import store as store_module
-from headway.features.store import IN_USE_SECONDS, Store
-
-LONG_AGO = IN_USE_SECONDS + 60
-
-
-def _shards(root):
-    return sorted(root.glob("*/*.safetensors"))
-
-
-def _age(root, seconds=LONG_AGO):
-    """Make every file of the store look used that long ago, the first by name longest."""
-    for number, path in enumerate(sorted(p for p in root.glob("*/*") if p.is_file())):
-        used = time.time() - seconds - 100 + number
-        os.utime(path, (used, used))
-
-
-def _check(store, toys, numbers):
-    """The rows of these digests are all there and right, in both columns."""
-    digests, columns = toys.shard_of(numbers)
-    assert store.have("key", digests).all()
-    np.testing.assert_array_equal(store.get("key", digests, ["0"]), columns["0"])
-    np.testing.assert_array_equal(store.get("key", digests, ["1", "0"]), np.hstack([columns["1"], columns["0"]]))
-
+from headway.features.store import Store
 
 NUMBERS = st.lists(st.integers(0, 30), min_size=1, max_size=12)
 
@@ -56,7 +34,7 @@ def test_what_was_put_is_had_and_got_in_any_order_and_number(toys, puts, asked):
             assert store.have("key", digests).tolist() == [number in stored for number in asked]
             assert not store.have("another key", digests).any()
             if set(asked) <= stored:
-                _check(store, toys, asked)
+                toys.check(store, asked)
             else:
                 with pytest.raises(KeyError):
                     store.get("key", digests, ["0"])
@@ -95,7 +73,7 @@ def test_two_processes_write_one_store_at_once(tmp_path, toys, started):
         assert process.wait(60) == 0
     generators = [np.random.default_rng(seed) for seed in (1, 2)]
     written = [number for rng in generators for _ in range(40) for number in rng.choice(toys.POOL, 25)]
-    _check(Store(tmp_path), toys, sorted(set(written)))
+    toys.check(Store(tmp_path), sorted(set(written)))
     assert all(path.suffix == ".safetensors" for path in tmp_path.glob("*/*"))
 
 
@@ -107,10 +85,10 @@ def test_shards_are_whole_whenever_their_writer_is_killed(tmp_path, toys, starte
         process.kill()
         process.wait()
         store = Store(tmp_path)
-        assert all(store_module._is_sound(path) for path in _shards(tmp_path))
+        assert all(store_module._is_sound(path) for path in toys.shards(tmp_path))
         there = np.flatnonzero(store.have("key", toys.shard_of(range(toys.POOL))[0]))
         if len(there):
-            _check(store, toys, there)
+            toys.check(store, there)
     assert len(there) > 100  # the killed have done most of the work
 
 
@@ -120,18 +98,14 @@ def test_what_a_killed_writer_left_half_written_goes_in_time(tmp_path, toys):
     fresh, stale = (tmp_path / "key" / f".half.{n}.1" for n in (1, 2))
     for path in (fresh, stale):
         path.write_bytes(b"half")
-    os.utime(stale, (time.time() - LONG_AGO,) * 2)
+    os.utime(stale, (time.time() - toys.LONG_AGO,) * 2)
     store.evict()
     assert fresh.exists()
     assert not stale.exists()
-    _check(store, toys, [1])
+    toys.check(store, [1])
 
 
 # --- damaged ------------------------------------------------------------------------------------
-
-
-def _refuse(*_, **__):
-    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def _flip(data, at):
@@ -154,16 +128,16 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_a_damaged_shard_is_dropped_and_the_others_stay(damage, tmp_path, toys):
     Store(tmp_path).put("key", *toys.shard_of(range(10)))
-    (broken,) = _shards(tmp_path)
+    (broken,) = toys.shards(tmp_path)
     Store(tmp_path).put("key", *toys.shard_of(range(10, 20)))
     broken.write_bytes(damage(broken.read_bytes()))
     store = Store(tmp_path)
     digests, _ = toys.shard_of(range(20))
     assert store.have("key", digests).tolist() == [False] * 10 + [True] * 10
     assert not broken.exists()
-    _check(store, toys, range(10, 20))
+    toys.check(store, range(10, 20))
     store.put("key", *toys.shard_of(range(10)))
-    _check(store, toys, range(20))
+    toys.check(store, range(20))
 
 
 def test_a_shard_that_is_damaged_while_it_is_in_use_is_no_crash_but_a_key_error(tmp_path, toys):
@@ -171,16 +145,16 @@ def test_a_shard_that_is_damaged_while_it_is_in_use_is_no_crash_but_a_key_error(
     digests, columns = toys.shard_of(range(4))
     store.put("key", digests, columns)
     assert store.have("key", digests).all()
-    _shards(tmp_path)[0].write_bytes(b"")
+    toys.shards(tmp_path)[0].write_bytes(b"")
     with pytest.raises(KeyError):
         store.get("key", digests, ["0"])
 
 
 def test_a_damaged_shard_that_cannot_be_deleted_is_left_aside(tmp_path, toys, monkeypatch):
     Store(tmp_path).put("key", *toys.shard_of(range(4)))
-    (broken,) = _shards(tmp_path)
+    (broken,) = toys.shards(tmp_path)
     broken.write_bytes(_flip(broken.read_bytes(), broken.stat().st_size - 5))
-    monkeypatch.setattr(Path, "unlink", _refuse)
+    monkeypatch.setattr(Path, "unlink", toys.refuse)
     store = Store(tmp_path)
     assert not store.have("key", toys.shard_of(range(4))[0]).any()
 
@@ -200,7 +174,7 @@ def test_rows_that_the_disk_refuses_stay_in_memory(number, tmp_path, toys, monke
     store.put("key", *toys.shard_of(range(5, 9)))
     assert os.strerror(number) in store.refusal
     assert str(tmp_path) in store.refusal
-    _check(store, toys, range(9))
+    toys.check(store, range(9))
     assert [path.suffix for path in tmp_path.glob("*/*")] == [".safetensors"]  # nothing half-written
     assert not Store(tmp_path).have("key", toys.shard_of([7])[0]).any()
 
@@ -210,12 +184,12 @@ def test_a_real_full_disk(small_disk, toys):
     for start in range(0, 200, 20):
         store.put("key", *toys.shard_of(range(start, start + 20)))
     assert "No space left" in store.refusal
-    assert _shards(small_disk)
-    _check(store, toys, range(200))
+    assert toys.shards(small_disk)
+    toys.check(store, range(200))
     found = Store(small_disk)
     there = np.flatnonzero(found.have("key", toys.shard_of(range(200))[0]))
     assert 0 < len(there) < 200
-    _check(found, toys, there)
+    toys.check(found, there)
 
 
 def test_a_disk_that_fails_otherwise_is_a_storage_error(tmp_path, toys, monkeypatch):

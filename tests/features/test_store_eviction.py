@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from headway.features import store as store_module
 from headway.features.store import IN_USE_SECONDS, Store
-
-LONG_AGO = IN_USE_SECONDS + 60
-
-
-def _shards(root):
-    return sorted(root.glob("*/*.safetensors"))
-
-
-def _age(root, seconds=LONG_AGO):
-    """Make every file of the store look used that long ago, the first by name longest."""
-    for number, path in enumerate(sorted(p for p in root.glob("*/*") if p.is_file())):
-        used = time.time() - seconds - 100 + number
-        os.utime(path, (used, used))
-
-
-def _check(store, toys, numbers):
-    """The rows of these digests are all there and right, in both columns."""
-    digests, columns = toys.shard_of(numbers)
-    assert store.have("key", digests).all()
-    np.testing.assert_array_equal(store.get("key", digests, ["0"]), columns["0"])
-    np.testing.assert_array_equal(store.get("key", digests, ["1", "0"]), np.hstack([columns["1"], columns["0"]]))
-
-
-def _refuse(*_, **__):
-    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def _three(root, toys):
@@ -44,9 +17,9 @@ def _three(root, toys):
     paths = []
     for start in (0, 10, 20):
         Store(root).put("key", *toys.shard_of(range(start, start + 10)))
-        paths += [path for path in _shards(root) if path not in paths]
+        paths += [path for path in toys.shards(root) if path not in paths]
     for number, path in enumerate(paths):
-        used = time.time() - LONG_AGO - 100 + number
+        used = time.time() - toys.LONG_AGO - 100 + number
         os.utime(path, (used, used))
     return paths
 
@@ -56,11 +29,11 @@ def test_eviction_takes_what_was_used_longest_ago_until_the_rest_fits(tmp_path, 
     size = first.stat().st_size
     store = Store(tmp_path, max_bytes=3 * size)
     assert store.evict() == 0
-    os.utime(first, (time.time() - LONG_AGO,) * 2)  # used again
+    os.utime(first, (time.time() - toys.LONG_AGO,) * 2)  # used again
     store = Store(tmp_path, max_bytes=2 * size)
     assert store.evict() == size
-    assert _shards(tmp_path) == sorted([first, third])
-    assert sum(path.stat().st_size for path in _shards(tmp_path)) <= store.max_bytes
+    assert toys.shards(tmp_path) == sorted([first, third])
+    assert sum(path.stat().st_size for path in toys.shards(tmp_path)) <= store.max_bytes
     assert Store(tmp_path, max_bytes=0).evict() == 2 * size
 
 
@@ -69,7 +42,7 @@ def test_reading_is_using(tmp_path, toys):
     Store(tmp_path).get("key", toys.shard_of(range(5))[0], ["0"])
     other = Store(tmp_path, max_bytes=2 * first.stat().st_size)
     other.evict()
-    assert _shards(tmp_path) == sorted([first, third])
+    assert toys.shards(tmp_path) == sorted([first, third])
 
 
 def test_what_somebody_asked_for_is_not_taken_from_under_him(tmp_path, toys):
@@ -78,17 +51,17 @@ def test_what_somebody_asked_for_is_not_taken_from_under_him(tmp_path, toys):
     asking = Store(tmp_path, max_bytes=0)
     assert asking.have("key", toys.shard_of(range(15))[0]).all()
     Store(tmp_path, max_bytes=0).evict()
-    assert _shards(tmp_path) == sorted([first, second])
-    _age(tmp_path)
+    assert toys.shards(tmp_path) == sorted([first, second])
+    toys.age(tmp_path)
     assert asking.evict() == 0
-    _check(asking, toys, range(15))
+    toys.check(asking, range(15))
 
 
 def test_a_long_run_keeps_what_it_uses_marked(tmp_path, toys, monkeypatch):
     first, *_ = _three(tmp_path, toys)
     store = Store(tmp_path)
     store.have("key", toys.shard_of(range(5))[0])
-    _age(tmp_path)
+    toys.age(tmp_path)
     now = time.monotonic()
     monkeypatch.setattr(store_module.time, "monotonic", lambda: now + IN_USE_SECONDS / 2)
     store.put("key", *toys.shard_of([30]))
@@ -98,7 +71,7 @@ def test_a_long_run_keeps_what_it_uses_marked(tmp_path, toys, monkeypatch):
 def test_what_was_written_this_run_is_not_evicted_by_it(tmp_path, toys):
     store = Store(tmp_path, max_bytes=0)
     store.put("key", *toys.shard_of(range(5)))
-    _age(tmp_path)
+    toys.age(tmp_path)
     assert store.evict() == 0
     assert Store(tmp_path, max_bytes=0).evict() > 0
 
@@ -108,7 +81,7 @@ def test_evicted_meanwhile_is_said_and_computed_again(tmp_path, toys):
     store = Store(tmp_path)
     digests, _ = toys.shard_of(range(5))
     assert store.have("key", digests).all()
-    for path in _shards(tmp_path):
+    for path in toys.shards(tmp_path):
         path.unlink()
     with pytest.raises(KeyError):
         store.get("key", digests, ["0"])
@@ -117,8 +90,8 @@ def test_evicted_meanwhile_is_said_and_computed_again(tmp_path, toys):
 
 def test_what_may_not_be_deleted_or_touched_is_no_reason_to_fail(tmp_path, toys, monkeypatch):
     _three(tmp_path, toys)
-    monkeypatch.setattr(Path, "unlink", _refuse)
-    monkeypatch.setattr(store_module.os, "utime", _refuse)
+    monkeypatch.setattr(Path, "unlink", toys.refuse)
+    monkeypatch.setattr(store_module.os, "utime", toys.refuse)
     store = Store(tmp_path, max_bytes=0)
     assert store.evict() == 0
-    _check(store, toys, range(30))
+    toys.check(store, range(30))

@@ -5,20 +5,27 @@ Run as a program: ``toys.py write ROOT SEED`` writes shards for ever, ``toys.py 
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from headway.features import extract as extract_module
-from headway.features.extract import Fact, extract
-from headway.features.store import Store
+from headway.features.extract import Extraction, Fact, cover_of, extract
+from headway.features.store import IN_USE_SECONDS, Store
 from headway.modalities import image
 
 POOL = 400  # digests that two writers share
+LONG_AGO = IN_USE_SECONDS + 60
+FACT = Fact(key="fact", compute=lambda pixels: pixels.mean((0, 1)))
 
 
 @dataclass
@@ -82,6 +89,57 @@ def items(n: int) -> tuple[list[np.ndarray], np.ndarray]:
     return pictures, np.stack([digest_of(row) for row in range(n)])
 
 
+def jpeg(row: int, size: tuple[int, int] = (1280, 960)) -> bytes:
+    """A smooth picture large enough to be decoded at a reduced scale."""
+    rng = np.random.default_rng(row)
+    coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def extracted(sources: Sequence[Any], digests: np.ndarray, store: Store, *networks: Toy, **options: Any) -> Extraction:
+    return extract(sources, digests, networks=networks, decoder=image, store=store, **options)
+
+
+def expected(toy: Toy, sources: Iterable[Any]) -> np.ndarray:
+    """What the network says of each item, computed one by one."""
+    cover = cover_of(toy.height, toy.width)
+    parts = []
+    for source in sources:
+        whole = image.decode(source, cover=(cover, cover))
+        view = image.resize(whole, toy.height, toy.width, interpolation=toy.interpolation)
+        parts.append(np.hstack([stage[0] for stage in toy.says(view[None])]))
+    return np.stack(parts)
+
+
+def found(store: Store, toy: Toy, digests: np.ndarray) -> np.ndarray:
+    return store.get(toy.key, digests, ["0", "1"])
+
+
+def shards(root: Path) -> list[Path]:
+    return sorted(root.glob("*/*.safetensors"))
+
+
+def age(root: Path, seconds: float = LONG_AGO) -> None:
+    """Make every file of the store look used that long ago, the first by name longest."""
+    for number, path in enumerate(sorted(p for p in root.glob("*/*") if p.is_file())):
+        used = time.time() - seconds - 100 + number
+        os.utime(path, (used, used))
+
+
+def check(store: Store, numbers: Sequence[int]) -> None:
+    """The rows of these digests are all there and right, in both columns."""
+    digests, columns = shard_of(numbers)
+    assert store.have("key", digests).all()
+    np.testing.assert_array_equal(store.get("key", digests, ["0"]), columns["0"])
+    np.testing.assert_array_equal(store.get("key", digests, ["1", "0"]), np.hstack([columns["1"], columns["0"]]))
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
 def write(root: Path, seed: int, rounds: int) -> None:
     rng, store = np.random.default_rng(seed), Store(root)
     print("ready", flush=True)
@@ -94,9 +152,7 @@ def embed(root: Path, n: int, pause: float) -> dict[str, int]:
     extract_module.GROUP = 2
     pictures, digests = items(n)
     print("ready", flush=True)
-    fact = Fact(key="fact", compute=lambda pixels: pixels.mean((0, 1)))
-    toy = Toy(pause=pause)
-    return extract(pictures, digests, networks=[toy], decoder=image, store=Store(root), facts=[fact]).computed
+    return extracted(pictures, digests, Store(root), Toy(pause=pause), facts=[FACT]).computed
 
 
 if __name__ == "__main__":

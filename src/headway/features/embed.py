@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headway import plugins
 from headway.budget import Deadline
 from headway.engine.frozen import Frozen
-from headway.features.extract import Extraction, Fact, Replan, extract
+from headway.features.extract import Decoder, Extraction, Fact, Replan, extract
 from headway.features.store import Store
 from headway.seeds import seed_of
 from headway.types import ByteArray, Dataset, IntArray, Progress
@@ -39,17 +39,21 @@ def embed(
     *,
     store: Store,
     facts: Sequence[Fact] = (),
+    decoder: Decoder | None = None,
     seed: int = 0,
     deadline: Deadline | None = None,
     replan: Replan | None = None,
     progress: Progress | None = None,
 ) -> Extraction:
-    """Put every stage of every network, and every fact, of every item into the store."""
+    """Put every stage of every network, and every fact, of every item into the store.
+
+    ``decoder`` is the modality itself, or one that wraps it.
+    """
     return extract(
         dataset.sources,
         dataset.digests,
         networks=networks,
-        decoder=modality_of(dataset),
+        decoder=decoder or modality_of(dataset),
         store=store,
         facts=facts,
         order=even_order(dataset, seed=seed),
@@ -67,7 +71,7 @@ def matrix(store: Store, blocks: Sequence[Block], digests: ByteArray) -> NDArray
 
 
 def even_order(dataset: Dataset, *, seed: int) -> IntArray:
-    """Rows in an order in which every beginning has all classes and parts in proportion, should time run out."""
+    """Rows in an order in which every beginning has all strata and parts in proportion, should time run out."""
     n = len(dataset.names)
     shuffled = np.random.default_rng(seed_of("order", seed)).permutation(n)
     if dataset.targets is None:
@@ -75,7 +79,8 @@ def even_order(dataset: Dataset, *, seed: int) -> IntArray:
     parts = np.zeros(n, np.int64)
     if dataset.parts is not None:
         parts = np.unique([part or "" for part in dataset.parts], return_inverse=True)[1]
-    stratum = parts * len(dataset.classes) + dataset.targets
+    strata = plugins.load("tasks", dataset.task).strata(dataset.targets)
+    stratum = parts * (int(strata.max(initial=0)) + 1) + strata
     by_stratum = shuffled[np.argsort(stratum[shuffled], kind="stable")]
     sizes = np.bincount(stratum)
     ends = np.cumsum(sizes)

@@ -16,16 +16,20 @@ from PIL import Image
 
 from headway.errors import DataError, OptionError
 from headway.modalities import _jpeg, _pillow
+from headway.modalities._augment import AUGMENT_VERSION, Augmentation, augment
 from headway.modalities._classical import CLASSICAL_VERSION, classical
 from headway.modalities._phash import HASH_VERSION, perceptual_hash
 from headway.modalities._source import bad_item, content
 from headway.types import ByteArray, ImageInput, Source
 
 __all__ = [
+    "AUGMENT_VERSION",
     "CLASSICAL_VERSION",
     "HASH_VERSION",
     "MAX_JPEG_PIXELS",
     "MAX_PIXELS",
+    "Augmentation",
+    "augment",
     "classical",
     "decode",
     "perceptual_hash",
