@@ -197,6 +197,59 @@ def test_a_saved_dictionary_of_parts_and_parquet(tmp_path: Path) -> None:
     assert read(tmp_path / "d.parquet").classes == ("ant", "zebra")
 
 
+def sharded(folder: Path, part: str, n: int, of: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(of):
+        rows = hub(n).shard(of, k, contiguous=True)  # type: ignore[attr-defined]
+        rows.to_parquet(folder / f"{part}-{k:05d}-of-{of:05d}.parquet")
+
+
+@pytest.mark.parametrize("inside", ["", "data"])
+def test_the_parquet_files_of_a_hub_folder_are_one_data_set(tmp_path: Path, inside: str) -> None:
+    for part, n, of in (("train", 6, 2), ("validation", 2, 1), ("test", 4, 3)):
+        sharded(tmp_path / "hub" / inside, part, n, of)
+    (tmp_path / "hub" / "README.md").write_text("a card")
+    data = read(tmp_path / "hub")
+    assert data.classes == ("ant", "zebra") and [f.check for f in data.findings] == ["missing_labels"]
+    assert data.targets is not None and data.parts is not None
+    rows = {name: (data.classes[t], part) for name, t, part in zip(data.names, data.targets, data.parts, strict=True)}
+    kinds = ["zebra", "ant", None, "zebra", "ant", "ant"]  # as hub() labels them; None has no label
+    expected = {}
+    for part, n, short in (("train", 6, "train"), ("validation", 2, "val"), ("test", 4, "test")):
+        expected |= {f"{part}/row {i}": (kinds[i], short) for i in range(n) if kinds[i]}
+    assert rows == expected
+    hub().save_to_disk(tmp_path / "saved")  # type: ignore[attr-defined]
+    whole = {digest.tobytes() for digest in read(tmp_path / "saved").digests}
+    assert {digest.tobytes() for digest in data.digests} == whole  # the same pictures, from the bytes in the files
+    assert len(read(tmp_path / "hub", labelled=False).names) == 12
+
+
+def test_a_missing_shard_is_said_and_a_lone_part_may_have_any_name(tmp_path: Path) -> None:
+    sharded(tmp_path, "full", 6, 3)
+    data = read(tmp_path)
+    assert data.parts is None and len(data.names) == 5
+    assert not [f for f in data.findings if f.check == "absent_shards"]
+    (tmp_path / "full-00001-of-00003.parquet").unlink()
+    (found,) = [f for f in read(tmp_path).findings if f.check == "absent_shards"]
+    assert found.evidence == ("full: 2 of 3 files are here",)
+
+
+def test_parquet_files_beside_class_folders_are_left_alone(folder: Path) -> None:
+    expected = read(folder).fingerprint
+    hub().to_parquet(folder / "train.parquet")  # type: ignore[attr-defined]
+    assert read(folder).fingerprint == expected
+
+
+def test_parquet_files_of_parts_need_no_numbers_but_one_schema(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        hub().to_parquet(tmp_path / f"{part}.parquet")  # type: ignore[attr-defined]
+    assert read(tmp_path).parts == ("test",) * 5 + ("train",) * 5
+    sharded(tmp_path / "other", "train", 4, 2)
+    pl.DataFrame({"other": [1]}).write_parquet(tmp_path / "other" / "train-00001-of-00002.parquet")
+    with pytest.raises(DataError, match=r"saved data set cannot be read.*train-00001-of-00002"):
+        read(tmp_path / "other")
+
+
 def test_damaged_saved_data_sets(tmp_path: Path) -> None:
     for state in ("{", "{}", json.dumps({"_data_files": [{"filename": "../../etc/passwd"}]})):
         (tmp_path / "state.json").write_text(state)

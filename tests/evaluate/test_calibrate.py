@@ -9,8 +9,9 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import log_loss
 
 from headway.errors import DataError, OptionError
-from headway.evaluate.calibrate import apply_temperature, fit_temperature
+from headway.evaluate.calibrate import fit_temperature
 from headway.evaluate.metrics import ece
+from headway.linear.head import probabilities
 
 
 def drawn(seed, n=400, classes=4, sharpness=1.5, scale=1.0):
@@ -21,6 +22,10 @@ def drawn(seed, n=400, classes=4, sharpness=1.5, scale=1.0):
 
 def plain_loss(scores, y, temperature):
     return -log_softmax(scores / temperature, axis=1)[np.arange(len(y)), y].mean()
+
+
+def _calibrated(scores, y):
+    return probabilities(scores, temperature=fit_temperature(scores, y))
 
 
 @pytest.mark.parametrize("scale", [0.05, 1.0, 30.0])
@@ -40,7 +45,7 @@ def test_never_a_worse_log_loss_never_another_prediction(seed, n, classes, sharp
     for balanced in (False, True):
         temperature = fit_temperature(scores, y, balanced=balanced)
         assert 0 < temperature < np.inf
-        P = apply_temperature(scores, temperature)
+        P = probabilities(scores, temperature=temperature)
         assert P.sum(axis=1) == pytest.approx(1.0)
         assert (P[np.arange(n), scores.argmax(axis=1)] == P.max(axis=1)).all()
         weight = 1 / np.bincount(y)[y] if balanced else np.ones(n)
@@ -63,23 +68,23 @@ def test_follows_the_scale_of_the_scores(seed, scale):
 @pytest.mark.parametrize("n", [3, 30, 3000])
 def test_separable_scores_claim_no_more_than_n_to_one(scale, n):
     y = np.arange(n) % 3
-    P = apply_temperature(scale * np.eye(3)[y], fit_temperature(scale * np.eye(3)[y], y))
+    P = _calibrated(scale * np.eye(3)[y], y)
     if scale < 50:  # beyond that T = 1 is surer still, and has the smaller log loss on these rows
         assert 1 - 2 / n < P.max() < 1 - 0.3 / n
 
 
 def test_scores_that_mislead_become_flat():
     y = np.arange(200) % 2
-    P = apply_temperature(5 * np.eye(2)[1 - y], fit_temperature(5 * np.eye(2)[1 - y], y))
+    P = _calibrated(5 * np.eye(2)[1 - y], y)
     assert np.abs(P - 0.5).max() < 1e-3
 
 
 def test_overconfident_scores_are_calibrated():
     scores, y = drawn(0, n=4000, scale=6.0)
     temperature = fit_temperature(scores, y)
-    before, after = (ece(y, apply_temperature(scores, t)) for t in (1.0, temperature))
+    before, after = (ece(y, probabilities(scores, temperature=t)) for t in (1.0, temperature))
     assert temperature > 2 and before > 0.1 and after < 0.03
-    assert log_loss(y, apply_temperature(scores, temperature)) < log_loss(y, apply_temperature(scores, 1.0))
+    assert log_loss(y, probabilities(scores, temperature=temperature)) < log_loss(y, probabilities(scores))
 
 
 def test_balanced_weights_are_repeated_rows():
@@ -103,8 +108,8 @@ def test_missing_classes_one_item_and_flat_scores():
 def test_extreme_scores_do_not_overflow():
     scores = np.array([[1e30, -1e30], [-1e30, 1e30], [1e30, 0.0]])
     temperature = fit_temperature(scores, [0, 1, 1])
-    assert np.isfinite(apply_temperature(scores, temperature)).all()
-    assert apply_temperature([[1.0, 3.0]], 2.0) == pytest.approx(softmax([[0.5, 1.5]], axis=1))
+    assert np.isfinite(probabilities(scores, temperature=temperature)).all()
+    assert probabilities(np.array([[1.0, 3.0]]), temperature=2.0) == pytest.approx(softmax([[0.5, 1.5]], axis=1))
 
 
 @pytest.mark.parametrize(
@@ -120,9 +125,3 @@ def test_extreme_scores_do_not_overflow():
 def test_refuses_scores_that_do_not_fit(scores, y, error):
     with pytest.raises(error):
         fit_temperature(scores, y)
-
-
-@pytest.mark.parametrize("temperature", [0.0, -1.0, np.inf, np.nan])
-def test_refuses_a_temperature_that_is_none(temperature):
-    with pytest.raises(OptionError):
-        apply_temperature([[1.0, 2.0]], temperature)

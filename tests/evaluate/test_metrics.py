@@ -15,6 +15,7 @@ from sklearn.calibration import calibration_curve
 
 from headway.errors import DataError, OptionError
 from headway.evaluate import metrics
+from headway.evaluate.metrics_classification import ECE_BINS
 
 LABEL = ("accuracy", "balanced_accuracy", "macro_f1")
 PROBABILITY = ("log_loss", "ece", "brier")
@@ -76,8 +77,8 @@ def test_weights_equal_scikit_learn_and_repetition(name):
 def test_ece_is_the_weighted_gap_of_scikit_learns_calibration_curve(seed):
     y, P = sampled(seed, n=150)
     top, right = P.max(axis=1), P.argmax(axis=1) == y
-    hits, confidence = calibration_curve(right, top, n_bins=metrics.ECE_BINS, strategy="uniform")
-    count = np.histogram(top, bins=metrics.ECE_BINS, range=(0, 1))[0]
+    hits, confidence = calibration_curve(right, top, n_bins=ECE_BINS, strategy="uniform")
+    count = np.histogram(top, bins=ECE_BINS, range=(0, 1))[0]
     assert metrics.ece(y, P) == pytest.approx(np.average(np.abs(hits - confidence), weights=count[count > 0]))
 
 

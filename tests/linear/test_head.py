@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from headway.linear.head import linear_scores, probabilities, standardise, unit_blocks
+from headway.linear.head import blend, linear_scores, probabilities, standardise, unit_blocks
 from headway.types import LinearHead
 
 BLOCKS = (3, 1, 5)
@@ -96,3 +96,25 @@ def test_probabilities_are_softmax(temperature):
     found = probabilities(scores, temperature=temperature)
     np.testing.assert_allclose(found, softmax(scores / temperature, axis=1), rtol=1e-12)
     assert np.isfinite(probabilities(np.array([[1e6, -1e6, 0.0]]), temperature=temperature)).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_blend_is_the_weighted_sum_of_both_sides_scores_at_their_temperatures(share):
+    rng = np.random.default_rng(0)
+
+    def head(blocks, unit, temperature):
+        d = sum(blocks)
+        arrays = {name: rng.normal(size=d).astype("f") for name in ("mean", "scale")}
+        weight, bias = rng.normal(size=(d, 3)).astype("f"), rng.normal(size=3).astype("f")
+        return LinearHead(blocks=blocks, unit_blocks=unit, **arrays, weight=weight, bias=bias, temperature=temperature)
+
+    first, second = head((4, 2), True, 0.2), head((5,), False, 3.0)
+    X = rng.normal(size=(7, 11)).astype("f")
+    found = blend(first, second, share)
+    expected = (1 - share) * linear_scores(first, X[:, :6]) / 0.2 + share * linear_scores(second, X[:, 6:]) / 3.0
+    np.testing.assert_allclose(linear_scores(found, X), expected, rtol=1e-4, atol=1e-4)
+    again = blend(found, second, 0.5)  # a blend can be blended
+    both = np.concatenate([X, X[:, 6:]], axis=1)
+    np.testing.assert_allclose(
+        linear_scores(again, both), 0.5 * expected + 0.5 * linear_scores(second, X[:, 6:]) / 3.0, rtol=1e-4, atol=1e-4
+    )

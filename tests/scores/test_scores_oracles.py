@@ -62,6 +62,24 @@ def test_logme_without_features_is_the_evidence_of_noise_alone():
     assert logme.score(np.zeros((6, 4)), y) == pytest.approx(-0.5 * (1 + np.log(2 * np.pi / 3)))
 
 
+def test_logme_of_a_class_does_not_depend_on_how_long_another_takes():
+    X, y = _data(400, 300, apart=0.05, classes=40)
+    targets = np.eye(40)[y]
+    squares, onto = logme._spectrum(X, targets)
+    together = logme._evidence(squares, onto**2, targets.sum(axis=0), 400)
+    alone = [logme._evidence(squares, onto[:, [c]] ** 2, targets[:, c].sum(keepdims=True), 400)[0] for c in range(40)]
+    assert together == pytest.approx(np.array(alone), abs=1e-10, rel=0)
+
+
+def test_logme_spends_no_steps_on_classes_that_have_converged(monkeypatch):
+    sizes, step = [], logme._step
+    monkeypatch.setattr(logme, "_step", lambda *given: sizes.append(len(given[3])) or step(*given))
+    logme.score(*_data(400, 300, apart=0.05, classes=40))
+    assert sizes[0] == 40
+    assert sum(sizes) < 0.6 * 40 * len(sizes)
+    assert sizes == sorted(sizes, reverse=True)
+
+
 # --- H-scores -----------------------------------------------------------------------------------
 
 

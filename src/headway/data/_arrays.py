@@ -41,9 +41,14 @@ def _labels(y: Any, n: int) -> list[Any]:
     column = np.asarray(y) if hasattr(y, "__array__") else y
     if isinstance(column, np.ndarray) and column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
-    if (isinstance(column, np.ndarray) and column.ndim != 1) or len(column) != n:
+    table = isinstance(column, np.ndarray) and column.ndim == 2 and column.dtype.kind in "bif"
+    if (isinstance(column, np.ndarray) and column.ndim != 1 and not table) or len(column) != n:
         given = f"{n} items and labels of shape {getattr(column, 'shape', (len(column),))}"
-        raise DataError("there must be one label an item", given=given, allowed="as many labels as items")
+        raise DataError(
+            "there must be one label an item", given=given, allowed="as many labels as items, or [n, C] of 0 and 1"
+        )
+    if table and hasattr(y, "columns"):  # a data frame: its columns are the labels' names
+        return [dict(zip(map(str, y.columns), row.tolist(), strict=True)) for row in column]
     return list(column)
 
 

@@ -26,6 +26,16 @@ _PARTS: dict[str, Part] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is asked of a table: its columns of labels (none: found by name) and of groups."""
+
+    label: tuple[str, ...] = ()
+    group: str | None = None
+    labelled: bool = True
+    known: tuple[str, ...] = ()  # labels of a model: columns so named, all there, are the labels where none are asked
+
+
 @dataclass(slots=True, kw_only=True)
 class Items:
     """Columns of equal length; ``None`` where the data have no such column."""

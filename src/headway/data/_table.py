@@ -5,20 +5,23 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headway.data._items import Items, part_of
+from headway.data._items import Items, Wanted, part_of, warning
+from headway.data._label_columns import labels_of
 from headway.errors import DataError, OptionError, did_you_mean
 from headway.modalities._source import display_name
-from headway.types import Part, Source
+from headway.types import Finding, Part, Source
 
 if TYPE_CHECKING:
     import polars as pl
 
 _LABELS = ("label", "labels", "class", "class_name", "target", "category", "y")
 _PARTS = ("split", "part", "subset", "partition")
+_SHARD = re.compile(r"(.+?)-\d{5}-of-(\d{5})(?:-[0-9a-f]+)?\.parquet")  # train-00000-of-00002.parquet
 _PROBED = 200  # values looked at to tell whether a column holds paths
 
 
@@ -30,20 +33,26 @@ class _Table:
     latin: bool = False  # the text was not UTF-8: every byte became the character of its number
 
 
-def items(path: Path, *, label: str | None, group: str | None, labelled: bool) -> Items:
+def items(path: Path, wanted: Wanted) -> Items:
     """The items of a table file; paths in it are relative to its folder."""
     table = _open(path)
     names = _class_names(path) if path.suffix.lower() == ".parquet" else {}
-    return _items(table, names, label=label, group=group, labelled=labelled)
+    return _items(table, names, wanted)
 
 
-def saved(folder: Path, *, label: str | None, group: str | None, labelled: bool) -> Items:
-    """The items of a folder written by ``save_to_disk``, one data set or a dictionary of parts."""
-    parts = _json(folder / "dataset_dict.json").get("splits") if (folder / "dataset_dict.json").is_file() else None
+def saved(folder: Path, wanted: Wanted) -> Items:
+    """The items of a folder written by ``save_to_disk``, one data set or several parts, or of Parquet files."""
+    files: dict[str, list[Path]] = {}
+    parts: list[str] | None = None
+    if (folder / "dataset_dict.json").is_file():
+        parts = _json(folder / "dataset_dict.json").get("splits")
+    elif not (folder / "state.json").is_file():
+        files = shards(folder)
+        parts = list(files)
     joined: Items | None = None
     for name in parts or [""]:
-        table, names = _arrow(folder / name)
-        one = _items(table, names, label=label, group=group, labelled=labelled)
+        table, names = _parquet(folder, files[name]) if files else _arrow(folder / name)
+        one = _items(table, names, wanted)
         if parts:
             one.parts = [part_of(name)] * len(one.names)
             one.names = [f"{name}/{item}" for item in one.names]
@@ -51,43 +60,63 @@ def saved(folder: Path, *, label: str | None, group: str | None, labelled: bool)
     if joined is None:
         raise DataError("the saved data set has no parts", given=display_name(folder))
     joined.name = folder.name
+    joined.findings += _absent_shards(files)
     return joined
 
 
-def _items(
-    table: _Table, names: dict[str, list[str]], *, label: str | None, group: str | None, labelled: bool
-) -> Items:
-    frame = table.frame
-    for wanted in (label, group):
-        if wanted is not None and wanted not in frame.columns:
+def shards(folder: Path) -> dict[str, list[Path]]:
+    """The Parquet files of each part, as a data set of the hub has them: ``data/train-00000-of-00002.parquet``.
+
+    Files named ``train.parquet`` count as well, but not beside folders, which may be classes.
+    """
+    inside = folder if any(folder.glob("*.parquet")) else folder / "data"
+    alone = not any(entry.is_dir() for entry in inside.glob("[!.]*"))
+    found: dict[str, list[Path]] = {}
+    for path in sorted(inside.glob("*.parquet")):
+        shard = _SHARD.fullmatch(path.name)
+        if shard or (alone and part_of(path.stem)):
+            found.setdefault(shard[1] if shard else path.stem, []).append(path)
+    return found
+
+
+def _absent_shards(files: dict[str, list[Path]]) -> list[Finding]:
+    absent = []
+    for part, paths in files.items():
+        wanted = max((int(shard[2]) for path in paths if (shard := _SHARD.fullmatch(path.name))), default=0)
+        if len(paths) < wanted:
+            absent.append(f"{part}: {len(paths)} of {wanted} files are here")
+    return [warning("absent_shards", "Files of the saved data set are missing.", absent)] if absent else []
+
+
+def _items(table: _Table, names: dict[str, list[str]], wanted: Wanted) -> Items:
+    frame, group = table.frame, wanted.group
+    for column in (*wanted.label, *([] if group is None else [group])):
+        if column not in frame.columns:
             raise OptionError(
-                f"the table has no column {wanted!r}",
+                f"the table has no column {column!r}",
                 given=display_name(table.name),
                 allowed=", ".join(map(repr, frame.columns)),
-                todo=did_you_mean(wanted, frame.columns),
+                todo=did_you_mean(column, frame.columns),
             )
-    path = _path_column(table, {label, group})
+    label = wanted.label
+    if not label and len(wanted.known) > 1 and set(wanted.known) <= set(frame.columns):
+        label = wanted.known
+    path = _path_column(table, {*label, group})
     part = next(
-        (c for c in frame.columns if c.lower() in _PARTS and c not in (label, group, path) and _is_part(frame[c])), None
+        (c for c in frame.columns if c.lower() in _PARTS and c not in (*label, group, path) and _is_part(frame[c])),
+        None,
     )
-    if labelled and label is None:
-        label = _label_column(table, [c for c in frame.columns if c not in (path, part, group)])
+    if wanted.labelled and not label:
+        label = (_label_column(table, [c for c in frame.columns if c not in (path, part, group)]),)
     sources, shown = _sources(table, path)
     return Items(
         name=table.name,
         names=shown,
         sources=sources,
-        labels=_labels(frame[label], names.get(label)) if labelled and label is not None else None,
+        labels=labels_of(frame, label, names) if wanted.labelled else None,
         groups=frame[group].to_list() if group is not None else None,
         parts=[part_of(value) for value in frame[part]] if part is not None else None,
     )
-
-
-def _labels(column: pl.Series, names: list[str] | None) -> list[Any]:
-    """Values, or the class names that a saved data set gives to its numbers; -1 is its sign for "no label"."""
-    if names is None:
-        return column.to_list()
-    return [None if value is None or value < 0 else names[value] for value in column]
 
 
 def _path_column(table: _Table, taken: set[str | None]) -> str:
@@ -181,6 +210,18 @@ def _open(path: Path) -> _Table:
         ) from error
 
 
+def _parquet(folder: Path, files: list[Path]) -> tuple[_Table, dict[str, list[str]]]:
+    """Files of one part as one table."""
+    import polars as pl
+
+    try:
+        frame = pl.concat([pl.read_parquet(path) for path in files])
+    except (OSError, pl.exceptions.PolarsError) as error:
+        given = f"{display_name(folder)}: {', '.join(path.name for path in files)} ({str(error).splitlines()[0]})"
+        raise DataError("the saved data set cannot be read", given=given) from error
+    return _Table(frame, files[0].parent, folder.name), _class_names(files[0])
+
+
 def _csv(path: Path, data: bytes) -> _Table:
     """All columns as text, so that a label "007" stays what it is."""
     import polars as pl
@@ -216,7 +257,9 @@ def _arrow(folder: Path) -> tuple[_Table, dict[str, list[str]]]:
 
 
 def _names_in(features: dict[str, Any]) -> dict[str, list[str]]:
-    classes = {name: f for name, f in features.items() if isinstance(f, dict) and f.get("_type") == "ClassLabel"}
+    # A list of class labels holds their feature inside its own.
+    inner = {name: f.get("feature", f) if isinstance(f, dict) else f for name, f in features.items()}
+    classes = {name: f for name, f in inner.items() if isinstance(f, dict) and f.get("_type") == "ClassLabel"}
     return {name: list(feature["names"]) for name, feature in classes.items()}
 
 

@@ -9,13 +9,13 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.types import ByteArray, Dataset, Finding, IntArray, Part
+from headway.types import ByteArray, Dataset, Finding, IntArray, Part, Targets
 
 
 def fingerprint(
     digests: ByteArray,
     *,
-    targets: IntArray | None,
+    targets: Targets | None,
     classes: Sequence[str],
     groups: IntArray | None = None,
     parts: Sequence[Part | None] | None = None,
@@ -28,7 +28,7 @@ def fingerprint(
     state = blake2b(digest_size=16)
     columns: list[bytes | None] = [
         np.ascontiguousarray(digests).tobytes(),
-        None if targets is None else targets.astype("<i8").tobytes(),
+        None if targets is None else _bytes_of(targets),
         "\0".join(classes).encode("utf-8", "surrogateescape"),
         None if groups is None else groups.astype("<i8").tobytes(),
         None if parts is None else ",".join(part or "" for part in parts).encode(),
@@ -36,6 +36,13 @@ def fingerprint(
     for column in columns:  # each with its length, so that no two data sets run into the same bytes
         state.update(b"-" if column is None else len(column).to_bytes(8, "little") + column)
     return state.hexdigest()
+
+
+def _bytes_of(targets: Targets) -> bytes:
+    """Numbers and labels say what they are, so that no other task's targets have the same bytes."""
+    if targets.dtype.kind == "f":
+        return b"numbers" + targets.astype("<f8").tobytes()
+    return (b"" if targets.ndim == 1 else b"labels%d" % targets.shape[1]) + targets.astype("<i8").tobytes()
 
 
 def take(dataset: Dataset, rows: NDArray[np.integer] | Sequence[int]) -> Dataset:

@@ -110,14 +110,19 @@ def numbered(labels: IntArray) -> IntArray:
 
 
 def check(dataset: Dataset) -> tuple[Finding, ...]:
-    """Imbalance, tiny classes, equal contents, and equal contents with unequal labels.
+    """Imbalance, tiny classes or labels, equal contents, and equal contents with unequal targets.
 
     Classes of one item and bad items are found while reading. Targets may be absent.
     """
     findings = [_equal_contents(dataset)]
     if dataset.targets is not None:
-        counts = np.bincount(dataset.targets, minlength=len(dataset.classes))
-        findings += [_tiny(dataset, counts), _imbalance(dataset, counts), _conflicts(dataset)]
+        if dataset.task == "classification":
+            counts = class_counts(dataset)
+            findings += [_tiny(dataset, counts, "classes"), _imbalance(dataset, counts), _conflicts(dataset, "class")]
+        elif dataset.classes:
+            findings += [_tiny(dataset, class_counts(dataset), "labels"), _conflicts(dataset, "set of labels")]
+        else:
+            findings += [_conflicts(dataset, "target")]
     return tuple(finding for finding in findings if finding is not None)
 
 
@@ -141,16 +146,27 @@ def exact_duplicates(digests: ByteArray) -> IntArray:
     return numbered(np.unique(digests, axis=0, return_inverse=True)[1].ravel())
 
 
-def _conflicts(dataset: Dataset) -> Finding | None:
-    """Items of equal content in different classes: at most one of their labels can be right."""
+def class_counts(dataset: Dataset) -> IntArray:
+    """Items ``[C]`` of each class, or on which each label is on."""
+    assert dataset.targets is not None
+    if dataset.targets.ndim == 2:
+        counts: IntArray = dataset.targets.sum(axis=0).astype(np.int64)
+        return counts
+    return np.bincount(dataset.targets.astype(np.int64), minlength=len(dataset.classes))
+
+
+def _conflicts(dataset: Dataset, what: str) -> Finding | None:
+    """Items of equal content with different targets: at most one of these can be right."""
     assert dataset.targets is not None
     clusters = exact_duplicates(dataset.digests)
-    pairs = np.unique(np.stack([clusters, dataset.targets]), axis=1)
+    codes = np.unique(dataset.targets, axis=0, return_inverse=True)[1].ravel()
+    pairs = np.unique(np.stack([clusters, codes]), axis=1)
     torn = np.flatnonzero(np.bincount(pairs[0]) > 1)
     if not len(torn):
         return None
     items = int(np.isin(clusters, torn).sum())
-    message = f"{items} items have the same content as an item of another class: at most one of the labels is right."
+    right = "at most one of the labels is right" if what == "class" else "at most one of them is right"
+    message = f"{items} items have the same content as an item of another {what}: {right}."
     shown = tuple(_together(dataset, clusters == cluster) for cluster in torn[:_SHOWN])
     return Finding(check="conflicting_labels", severity="warn", message=message, evidence=shown)
 
@@ -159,13 +175,13 @@ def _together(dataset: Dataset, member: NDArray[np.bool_]) -> str:
     return " = ".join(dataset.names[row] for row in np.flatnonzero(member)[:3])
 
 
-def _tiny(dataset: Dataset, counts: IntArray) -> Finding | None:
+def _tiny(dataset: Dataset, counts: IntArray, what: str) -> Finding | None:
     tiny = np.flatnonzero((counts > 1) & (counts < _TINY))
     if not len(tiny):
         return None
-    message = f"{len(tiny)} of {len(counts)} classes have fewer than {_TINY} items: what is measured of them is rough."
+    message = f"{len(tiny)} of {len(counts)} {what} have fewer than {_TINY} items: what is measured of them is rough."
     shown = tuple(f"{dataset.classes[c]}: {counts[c]}" for c in tiny[:_SHOWN])
-    return Finding(check="tiny_classes", severity="warn", message=message, evidence=shown)
+    return Finding(check=f"tiny_{what}", severity="warn", message=message, evidence=shown)
 
 
 def _imbalance(dataset: Dataset, counts: IntArray) -> Finding | None:

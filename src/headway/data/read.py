@@ -11,15 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from headway import plugins
 from headway.data import _folder
-from headway.data._items import IMAGE_SUFFIXES, SHOWN, Items, warning
+from headway.data._items import IMAGE_SUFFIXES, SHOWN, Items, Wanted, warning
+from headway.data._task import AUTO, checked_task, task_of
 from headway.data.dataset import fingerprint
 from headway.data.health import numbered
 from headway.data.index import ContentIndex, contents
-from headway.errors import DataError
+from headway.errors import DataError, OptionError
 from headway.modalities import image
 from headway.modalities._source import display_name
-from headway.types import ByteArray, Dataset, Finding, IntArray, Part
+from headway.tasks._labels import is_many, missing
+from headway.types import ByteArray, Dataset, Finding, IntArray, Part, Targets
 
 _TABLES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".ndjson")
 
@@ -27,9 +30,10 @@ _TABLES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".ndjson")
 def read(
     data: object,
     *,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     group: str | None = None,
     labelled: bool = True,
+    task: str = AUTO,
     classes: Sequence[str] | None = None,
     strict: bool = False,
     index: ContentIndex | None = None,
@@ -40,15 +44,20 @@ def read(
 
     - a folder with a folder a class; or with ``train/``, ``val/``, ``test/`` and the classes in each;
     - a CSV, TSV, Parquet or JSON-lines table of paths and labels: the path column is the one whose values are files,
-      relative to the table's folder; ``label`` and ``group`` name columns; a ``split`` column gives parts;
+      relative to the table's folder; ``label`` and ``group`` name columns; a ``split`` column gives parts. Several
+      ``label`` columns hold 0 and 1: labels that an item has or has not;
     - a folder saved by Hugging Face ``datasets`` (``save_to_disk``), or one with ``metadata.csv`` or ``.jsonl``;
+    - a folder of the Hugging Face hub: ``train-00000-of-00002.parquet`` and so on, in it or in its ``data/``;
     - ``(X, y)``: X an array ``[n, h, w]`` or ``[n, h, w, 3]`` (uint8, or float in 0..1 or 0..255), or a list of
-      arrays, PIL images, encoded bytes or paths;
+      arrays, PIL images, encoded bytes or paths; y one label an item, or a list of labels, or a table ``[n, C]`` of
+      0 and 1;
     - with ``labelled=False`` also files, folders, globs and lists of these, and X alone.
 
     Files that cannot be opened, are empty or are no images are left out and named in a finding, unless ``strict``.
     Damage further inside shows when they are decoded. ``index`` remembers content hashes of unchanged files.
-    ``classes`` are those of a model that is to be judged by the data: targets then count in them, and one will do.
+    ``task`` is "classification", "multilabel", "regression", or "auto": classification unless the labels unmistakably
+    ask for another (:func:`headway.data._task.task_of`). ``classes`` are those of a model that is to be judged by the
+    data: targets then count in them, and one will do.
 
     Raises :class:`DataError` where nothing usable is left or, with ``strict``, where any item is bad, and
     :class:`OptionError` for a column that is not there or not clear.
@@ -57,29 +66,31 @@ def read(
     >>> data.names[:2], data.classes, data.targets.tolist()
     (('row 0', 'row 1'), ('a', 'b'), [0, 0, 1, 1])
     """
-    items = _items(data, label, group, labelled)
+    columns = (label,) if isinstance(label, str) else tuple(label or ())
+    known = tuple(classes or ()) if task == "multilabel" else ()
+    items = _items(data, Wanted(label=columns, group=group, labelled=labelled, known=known))
     if not labelled:
         items.labels = None
-    return _dataset(items, classes=classes, strict=strict, index=index)
+    return _dataset(items, task=checked_task(task), classes=classes, strict=strict, index=index)
 
 
-def _items(data: object, label: str | None, group: str | None, labelled: bool) -> Items:
+def _items(data: object, wanted: Wanted) -> Items:
     if not isinstance(data, str | os.PathLike):
         from headway.data import _arrays
 
-        return _arrays.items(data, labelled=labelled)
+        return _arrays.items(data, labelled=wanted.labelled)
     path = Path(data)
     if path.is_dir():
-        return _of_folder(path, label, group, labelled)
+        return _of_folder(path, wanted)
     if path.is_file():
         if path.suffix.lower() in _TABLES:
             from headway.data import _table
 
-            return _table.items(path, label=label, group=group, labelled=labelled)
-        if not labelled:
+            return _table.items(path, wanted)
+        if not wanted.labelled:
             return Items(name=path.name, names=[str(data)], sources=[path])
     # glob, because Path.glob takes no absolute patterns.
-    found = sorted(glob.glob(str(data), recursive=True), key=os.fsencode) if not labelled else []  # noqa: PTH207
+    found = sorted(glob.glob(str(data), recursive=True), key=os.fsencode) if not wanted.labelled else []  # noqa: PTH207
     if not found:
         raise DataError(
             "there is no data set here" if not path.exists() else "a single file is no data set",
@@ -92,25 +103,26 @@ def _items(data: object, label: str | None, group: str | None, labelled: bool) -
     return _arrays.items(found, labelled=False)
 
 
-def _of_folder(path: Path, label: str | None, group: str | None, labelled: bool) -> Items:
+def _of_folder(path: Path, wanted: Wanted) -> Items:
     try:
         names = {entry.name for entry in path.iterdir()}
     except OSError as error:
         given = f"{display_name(path)} ({error.strerror or error})"
         raise DataError("the folder cannot be read", given=given, todo="Check its permissions") from error
-    if names & {"dataset_dict.json", "dataset_info.json", "state.json"}:
-        from headway.data import _table
+    from headway.data import _table
 
-        return _table.saved(path, label=label, group=group, labelled=labelled)
+    if names & {"dataset_dict.json", "dataset_info.json", "state.json"} or _table.shards(path):
+        return _table.saved(path, wanted)
     for metadata in ("metadata.csv", "metadata.jsonl", "metadata.parquet"):
         if metadata in names:
-            from headway.data import _table
-
-            return _table.items(path / metadata, label=label, group=group, labelled=labelled)
-    return _folder.labelled(path) if labelled else _folder.unlabelled(path)
+            return _table.items(path / metadata, wanted)
+    return _folder.labelled(path) if wanted.labelled else _folder.unlabelled(path)
 
 
-def _dataset(items: Items, *, classes: Sequence[str] | None, strict: bool, index: ContentIndex | None) -> Dataset:
+def _dataset(
+    items: Items, *, task: str, classes: Sequence[str] | None, strict: bool, index: ContentIndex | None
+) -> Dataset:
+    task, decided = _decided(items, task)
     digests, bad, ignored = _hashed(items, index)
     findings = [*items.findings, *_bad_items(items, bad, strict)]
     if ignored:
@@ -118,7 +130,7 @@ def _dataset(items: Items, *, classes: Sequence[str] | None, strict: bool, index
         shown = tuple(display_name(items.names[row]) for row in ignored[:SHOWN])
         findings.append(Finding(check="not_images", severity="note", message=message, evidence=shown))
     unusable = {*bad, *ignored}
-    unlabelled = _without_label(items, unusable)
+    unlabelled = _without_label(items, unusable, task)
     if unlabelled:
         message = f"{len(unlabelled)} items have no label and were left out."
         findings.append(warning("missing_labels", message, [display_name(items.names[row]) for row in unlabelled]))
@@ -127,19 +139,34 @@ def _dataset(items: Items, *, classes: Sequence[str] | None, strict: bool, index
     if not keep:
         reasons = "; ".join(f.message for f in findings) or "it is empty"
         raise DataError("the data set has no usable items", given=f"{display_name(items.name)}: {reasons}")
-    return _encoded(items, keep, digests[keep], findings, classes)
+    return _encoded(items, keep, digests[keep], [*findings, *decided], task, classes)
+
+
+def _decided(items: Items, task: str) -> tuple[str, tuple[Finding, ...]]:
+    """The task, and what the user should know of the decision."""
+    if items.labels is None:
+        return "classification" if task == AUTO else task, ()
+    if items.listed:
+        return task_of(items.labels, task)
+    if task not in (AUTO, "classification"):
+        raise OptionError(
+            "a folder a class gives one class an item",
+            given=f"the task {task!r}",
+            allowed="classification",
+            todo="Give a table of paths and labels",
+        )
+    return "classification", ()
 
 
 def _encoded(
-    items: Items, keep: list[int], digests: ByteArray, findings: list[Finding], known: Sequence[str] | None
+    items: Items, keep: list[int], digests: ByteArray, findings: list[Finding], task: str, known: Sequence[str] | None
 ) -> Dataset:
-    targets: IntArray | None = None
+    targets: Targets | None = None
     classes: tuple[str, ...] = ()
     if items.labels is not None:
-        from headway.tasks.classification import encode, encode_as
-
+        kind = plugins.load("tasks", task)
         labels = [items.labels[row] for row in keep]
-        encoded = encode(labels) if known is None else encode_as(labels, known)
+        encoded = kind.encode(labels) if known is None else kind.encode_as(labels, known)
         targets, classes = encoded.targets, encoded.classes
         findings = [*findings, *encoded.findings]
     groups = None if items.groups is None else _group_numbers([items.groups[row] for row in keep])
@@ -149,7 +176,7 @@ def _encoded(
     return Dataset(
         name=display_name(items.name),
         modality="image",
-        task="classification",
+        task=task,
         names=tuple(display_name(items.names[row]) for row in keep),
         sources=tuple(items.sources[row] for row in keep),
         digests=digests,
@@ -211,18 +238,16 @@ def _bad_items(items: Items, bad: dict[int, str], strict: bool) -> list[Finding]
     return [warning("bad_items", f"{len(bad)} items cannot be used and were left out.", shown)]
 
 
-def _without_label(items: Items, unusable: set[int]) -> list[int]:
+def _without_label(items: Items, unusable: set[int], task: str) -> list[int]:
     if items.labels is None:
         return []
-    from headway.tasks.classification import missing
-
+    if task == "multilabel" and not any(map(is_many, items.labels)):
+        return []  # an empty text has no labels: a table of text cannot say it otherwise
     return [row for row, label in enumerate(items.labels) if row not in unusable and missing(label)]
 
 
 def _group_numbers(groups: Sequence[Any]) -> IntArray:
     """Equal values are one group; an item without a group is a group of its own."""
-    from headway.tasks.classification import missing
-
     known: dict[object, int] = {}
     rows = [len(groups) + row if missing(g) else known.setdefault(g, len(known)) for row, g in enumerate(groups)]
     return numbered(np.array(rows, np.int64))

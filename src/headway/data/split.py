@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from headway import plugins
 from headway.data.health import connected, exact_duplicates, numbered
 from headway.errors import DataError, OptionError
 from headway.seeds import seed_of
@@ -25,14 +26,15 @@ def split(
     repeats: int = 1,
     duplicates: IntArray | None = None,
 ) -> Split:
-    """Test rows and ``repeats`` times ``folds`` validation folds, stratified by class.
+    """Test rows and ``repeats`` times ``folds`` validation folds, stratified by class, label or range of numbers.
 
     ``duplicates`` numbers clusters ``[n]`` of near-duplicates; equal contents are one cluster without it. Items of one
     cluster or one group, and of whatever these chain together, are a unit: no unit straddles a split.
 
     Without parts of the user's own, ``test_size`` (default 0.25) of each class is the test set: at least one item and
-    never the last unit of a class, so a class of one unit is in training only. Each training row is in exactly one
-    validation fold a repeat; there are fewer folds where there are fewer units.
+    never the last unit of a class, so a class of one unit is in training only. Items of several labels count for each
+    of them (:func:`marks_of`). Each training row is in exactly one validation fold a repeat; there are fewer folds
+    where there are fewer units.
 
     With parts: ``test`` is the test set (else held out of ``train``); ``val`` is the one validation fold (else folds of
     ``train``), and ``Split.train`` is both together. Of a unit that straddles the user's parts only the rows in the
@@ -40,24 +42,39 @@ def split(
 
     Raises :class:`DataError` without labels or with nothing to train on, :class:`OptionError` for sizes out of range.
     """
-    targets = _checked(dataset, test_size, folds, repeats)
+    _checked(test_size, folds, repeats)
+    marks = marks_of(dataset)
     share = TEST_SIZE if test_size is None else test_size
     unit = units(dataset, duplicates)
     rng = np.random.default_rng(seed_of("split", seed))
     train, val, test = _parts(dataset, unit)
     if not len(test) and share > 0:
-        out = holdout(targets[train], unit[train], share=share, rng=rng)
+        out = holdout(marks[train], unit[train], share=share, rng=rng)
         train, test = train[~out], train[out]
     if not len(train):
-        raise DataError("the split leaves nothing to train on", given=f"{len(targets)} items, {len(test)} for testing")
+        raise DataError("the split leaves nothing to train on", given=f"{len(marks)} items, {len(test)} for testing")
     if len(val):
         return Split(train=np.sort(np.concatenate([train, val])), test=test, folds=((train, val),))
     parts = []
     for repeat in range(repeats):
         rng = np.random.default_rng(seed_of("folds", seed, repeat))
-        fold = assign_folds(targets[train], unit[train], folds=folds, rng=rng)
+        fold = assign_folds(marks[train], unit[train], folds=folds, rng=rng)
         parts += [(train[fold != k], train[fold == k]) for k in range(fold.max() + 1)] if fold.max() > 0 else []
     return Split(train=train, test=test, folds=tuple(parts))
+
+
+def marks_of(dataset: Dataset) -> IntArray:
+    """What is held in proportion: numbers ``[n]`` of classes or of ranges, or 0/1 ``[n, C + 1]`` for labels and none.
+
+    Raises :class:`DataError` without labels.
+    """
+    if dataset.targets is None:
+        raise DataError("a split needs labels", given=dataset.name, todo="Read the data with labels")
+    if dataset.targets.ndim == 2:
+        none = ~dataset.targets.any(axis=1, keepdims=True)
+        return np.hstack([dataset.targets, none]).astype(np.int64)
+    strata: IntArray = plugins.load("tasks", dataset.task).strata(dataset.targets)
+    return strata
 
 
 def units(dataset: Dataset, duplicates: IntArray | None = None) -> IntArray:
@@ -110,6 +127,9 @@ def _parts(dataset: Dataset, unit: IntArray) -> tuple[IntArray, IntArray, IntArr
 def holdout(targets: IntArray, unit: IntArray, *, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Mask ``[n]`` of rows held out: of each class ``share``, at least one, never the last unit.
 
+    ``targets`` are class numbers ``[n]``, or 0/1 ``[n, C]`` where an item may be of several classes: then this is the
+    iterative stratification of Sechidis, Tsoumakas and Vlahavas (ECML PKDD 2011), the rarest label first.
+
     Rare classes first, units in random order; a unit is taken where it fits what every one of its classes still lacks.
     A class of which no unit fits gives its smallest one, so that it is represented.
     """
@@ -160,9 +180,10 @@ class _Table:
     def __init__(self, targets: IntArray, unit: IntArray) -> None:
         self.unit = numbered(unit)
         self.units = int(self.unit.max(initial=-1)) + 1
-        self.total = np.bincount(targets)
+        row, kind = np.nonzero(targets) if targets.ndim == 2 else (slice(None), targets)
+        self.total = np.bincount(kind, minlength=targets.shape[1] if targets.ndim == 2 else 0)
         width = len(self.total)
-        cells, counts = np.unique(self.unit * width + targets, return_counts=True)
+        cells, counts = np.unique(self.unit[row] * width + kind, return_counts=True)
         self._class, self._count = cells % width, counts
         self._start = np.searchsorted(cells // width, np.arange(self.units + 1))
         self._by_class = np.argsort(self._class, kind="stable")
@@ -188,13 +209,10 @@ class _Table:
         return found
 
 
-def _checked(dataset: Dataset, test_size: float | None, folds: int, repeats: int) -> IntArray:
-    if dataset.targets is None:
-        raise DataError("a split needs labels", given=dataset.name, todo="Read the data with labels")
+def _checked(test_size: float | None, folds: int, repeats: int) -> None:
     if not (test_size is None or 0 <= test_size < 1) or folds < 2 or repeats < 1:
         raise OptionError(
             "the split cannot be made so",
             given=f"test_size={test_size}, folds={folds}, repeats={repeats}",
             allowed="test_size from 0 to below 1, folds from 2, repeats from 1",
         )
-    return dataset.targets

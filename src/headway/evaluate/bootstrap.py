@@ -7,7 +7,7 @@ resample is one row of weights, all resamples are one matrix product, and leavin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from statistics import NormalDist
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ Combine: TypeAlias = Callable[[Sums], NDArray[np.float64]]
 """``[..., k]`` sums over items to ``[...]`` values of a metric."""
 
 _NORMAL = NormalDist()
+BLOCKS = 400
 _CHUNK = 4_000_000  # weights held at once: 32 MB
 
 
@@ -28,16 +29,17 @@ def resampled_sums(terms: Sums, *, resamples: int, seed: int) -> Sums:
     >>> resampled_sums(np.ones((5, 1)), resamples=3, seed=0)[:, 0]
     array([5., 5., 5.])
     """
-    n = len(terms)
+    return np.concatenate([W @ terms for W in _resamples(len(terms), resamples=resamples, seed=seed)])
+
+
+def _resamples(n: int, *, resamples: int, seed: int) -> Iterator[Sums]:
+    """How often each of n items is drawn, some ``[m, n]`` resamples at a time."""
     rng = np.random.default_rng(seed)
     rows = max(1, _CHUNK // n)
-    sums = np.empty((resamples, terms.shape[1]))
     for start in range(0, resamples, rows):
         size = min(rows, resamples - start)
         cells = rng.integers(n, size=(size, n)) + np.arange(size)[:, None] * n
-        weights = np.bincount(cells.ravel(), minlength=size * n).reshape(size, n)
-        sums[start : start + size] = weights.astype(np.float64) @ terms
-    return sums
+        yield np.bincount(cells.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
 
 
 def bca_limits(
@@ -91,6 +93,33 @@ def bca(
         return value, value, value
     replicates = combine(resampled_sums(terms, resamples=resamples, seed=seed))
     low, high = bca_limits(value, replicates, combine(total - terms), confidence=confidence)
+    return value, min(low, value), max(high, value)
+
+
+def bca_weighted(
+    measure: Callable[[Sums], NDArray[np.float64]], n: int, *, resamples: int, seed: int, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """``(value, low, high)`` of a statistic that is no function of sums: ``measure`` takes item weights ``[R, n]``.
+
+    Past :data:`BLOCKS` items the acceleration comes from leaving out blocks of items by turns instead of single ones
+    (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 11.5). Resamples that the statistic cannot
+    tell (NaN: an average precision without any positive) are left out.
+
+    >>> bca_weighted(lambda W: W @ np.array([0.0, 1.0] * 20) / W.sum(1), 40, resamples=999, seed=0)[0]
+    0.5
+    """
+    value = float(measure(np.ones((1, n)))[0])
+    if n < 2 or not math.isfinite(value):
+        return value, value, value
+    replicates = np.concatenate([measure(W) for W in _resamples(n, resamples=resamples, seed=seed)])
+    blocks = min(n, BLOCKS)
+    block = np.arange(n) % blocks
+    rows = max(1, _CHUNK // n)
+    left = [
+        measure((block[None, :] != np.arange(k, min(k + rows, blocks))[:, None]).astype(np.float64))
+        for k in range(0, blocks, rows)
+    ]
+    low, high = bca_limits(value, replicates, np.concatenate(left), confidence=confidence)
     return value, min(low, value), max(high, value)
 
 

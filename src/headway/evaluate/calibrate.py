@@ -52,18 +52,6 @@ def fit_temperature(scores: ArrayLike, y: ArrayLike, *, balanced: bool = False) 
     return temperature if better else 1.0
 
 
-def apply_temperature(scores: ArrayLike, temperature: float) -> NDArray[np.float64]:
-    """``softmax(scores / temperature)``, ``[n, C]``. The largest score keeps the largest probability at every T > 0.
-
-    >>> apply_temperature([[2.0, 0.0]], 1e9).round(3).tolist()
-    [[0.5, 0.5]]
-    """
-    if not 0 < temperature < np.inf:
-        raise OptionError("the temperature is off", given=temperature, allowed="a finite number above 0")
-    s = _scores(scores)
-    return probabilities((s - s.max(axis=1, keepdims=True)) / temperature)
-
-
 def _loss(gaps: NDArray[np.float64], y: IntArray, weight: NDArray[np.float64]) -> float:
     return float(weight @ (np.log(np.exp(gaps).sum(axis=1)) - gaps[np.arange(len(y)), y]))
 

@@ -20,10 +20,7 @@ def class_indices(values: ArrayLike, what: str) -> IntArray:
     array([0, 2])
     """
     array = np.asarray(values)
-    if not array.size:
-        raise DataError(
-            "there is nothing to measure", given="0 items", allowed="1 or more", todo="Give a larger test set"
-        )
+    refuse_empty(array)
     if array.ndim != 1 or array.dtype.kind not in "iu" or array.min() < 0:
         raise OptionError(
             f"{what} are not class indices",
@@ -50,6 +47,56 @@ def probabilities(P: NDArray[Any], truth: IntArray) -> FloatArray:
             todo="Apply a softmax to scores first",
         )
     return P
+
+
+def labels(Y: ArrayLike, P: ArrayLike) -> tuple[IntArray, FloatArray]:
+    """Truth ``[n, C]`` of 0 and 1 and probabilities in 0..1 of the same shape.
+
+    >>> labels([[0, 1]], [[0.2, 0.7]])[0]
+    array([[0, 1]])
+    """
+    truth, said = np.asarray(Y), np.asarray(P)
+    if truth.ndim != 2 or truth.dtype.kind not in "biu" or not np.isin(truth, (0, 1)).all():
+        raise OptionError(
+            "the true labels are not on or off", given=f"{truth.dtype} {truth.shape}", allowed="0 and 1, shape [n, C]"
+        )
+    if said.shape != truth.shape or said.dtype.kind not in "biuf" or not ((said >= 0) & (said <= 1)).all():
+        raise OptionError(
+            "the probabilities do not fit the labels",
+            given=f"{said.dtype} {said.shape}",
+            allowed=f"numbers in 0..1, shape {truth.shape}",
+            todo="Apply a sigmoid to scores first",
+        )
+    return truth.astype(np.int64), said.astype(np.float64)
+
+
+def numbers(y: ArrayLike, prediction: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Truth and prediction as finite floats ``[n]``; a prediction may be ``[n, 1]``.
+
+    >>> numbers([1.0, 2.0], [[1.0], [3.0]])[1]
+    array([1., 3.])
+    """
+    truth, said = np.asarray(y), np.asarray(prediction)
+    said = said[:, 0] if said.ndim == 2 and said.shape[1] == 1 else said
+    for what, array in (("the true numbers", truth), ("the predictions", said)):
+        if (
+            array.shape != truth.shape
+            or array.ndim != 1
+            or array.dtype.kind not in "biuf"
+            or not np.isfinite(array).all()
+        ):
+            raise OptionError(
+                f"{what} are off", given=f"{array.dtype} {array.shape}", allowed=f"finite numbers, shape [{len(truth)}]"
+            )
+    return truth.astype(np.float64), said.astype(np.float64)
+
+
+def refuse_empty(truth: NDArray[Any]) -> None:
+    """Raise :class:`DataError` where there is no item."""
+    if not truth.size:
+        raise DataError(
+            "there is nothing to measure", given="0 items", allowed="1 or more", todo="Give a larger test set"
+        )
 
 
 def item_weights(weight: ArrayLike, n: int) -> FloatArray:

@@ -70,7 +70,7 @@ def mcnemar_balanced(y: ArrayLike, a: ArrayLike, b: ArrayLike, *, seed: int = 0)
     _, index, size = np.unique(y, return_inverse=True, return_counts=True)
     signs = (a == y).astype(np.int64) - (b == y)
     differences = signs / size[index]
-    p = _sign_flip_p(differences, seed=seed)
+    p = flipped_p(differences, seed=seed)
     return PairedTest(p=p, effect=float(differences.sum() / len(size)), n=int(np.count_nonzero(signs)))
 
 
@@ -93,6 +93,8 @@ def bca_interval(
     0.5
     """
     found = metric_named(metric)
+    assert found.terms is not None and found.combine is not None  # those of classes all have terms
+    combine = found.combine
     if found.probabilities:
         y, left, right = class_indices(y, "the true classes"), np.asarray(a), np.asarray(b)
     else:
@@ -101,7 +103,7 @@ def bca_interval(
     width = of_a.shape[1]
 
     def difference(sums: Sums) -> NDArray[np.float64]:
-        value: NDArray[np.float64] = found.combine(sums[..., :width]) - found.combine(sums[..., width:])
+        value: NDArray[np.float64] = combine(sums[..., :width]) - combine(sums[..., width:])
         return value
 
     value, low, high = bootstrap.bca(
@@ -194,7 +196,7 @@ def sign_flip(differences: ArrayLike, *, seed: int = 0) -> PairedTest:
     0.03125
     """
     d = _finite(differences, at_least=6, why="with fewer than 6 pairs no sign-flip test can reach p < 0.05")
-    return PairedTest(p=_sign_flip_p(d, seed=seed), effect=float(d.mean()), n=len(d))
+    return PairedTest(p=flipped_p(d, seed=seed), effect=float(d.mean()), n=len(d))
 
 
 def holm(p: Sequence[float]) -> tuple[float, ...]:
@@ -216,7 +218,7 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
 # --- inside -------------------------------------------------------------------------------------
 
 
-def _sign_flip_p(differences: FloatArray, *, seed: int) -> float:
+def flipped_p(differences: FloatArray, *, seed: int) -> float:
     """Two-sided p of the sum under random signs. Equal sizes are one binomial, so ties cost nothing."""
     from scipy.stats import binom
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from headway import plugins
+from headway.errors import OptionError
 from headway.features.embed import Block, matrix
 from headway.features.store import Store
-from headway.types import ByteArray, Features, IntArray, Method
+from headway.linear.coding import link_of
+from headway.types import ByteArray, Features, IntArray, Method, Targets, TuningMethod
 
 LAST_STAGES = 3  # a multi-stage probe sees the embedding and the two stages before it
 MIN_FLOPS_A_SECOND = 2e10  # what linear algebra on one laptop core does at least, to predict a contender's cost
@@ -22,8 +24,8 @@ class Arena:
 
     store: Store
     digests: ByteArray  # [n, 16]
-    y: IntArray  # [n]
-    classes: int
+    y: Targets  # as in Features
+    classes: int  # columns of scores
     folds: IntArray  # [n] validation fold of each row, -1 for none
     groups: IntArray  # [n] rows that are left out together
 
@@ -48,7 +50,7 @@ class Contender:
     arm: str  # "transfer", "classical", "random", "prior"
     entrants: tuple[Entrant, ...]
     stages: tuple[int, ...]  # the last so many stages of each entrant are taken: counts
-    method: Method
+    method: Method | TuningMethod
     blocks: tuple[Block, ...]
     widths: tuple[int, ...]
     arena: Arena
@@ -84,8 +86,21 @@ class Contender:
 
 
 def method(name: str) -> Method:
-    found: Method = plugins.load("adapt", name).METHOD
+    """The method of that name that works on features; :class:`OptionError` for another."""
+    found = any_method(name)
+    if not isinstance(found, Method):
+        raise OptionError(f"{name} tunes a network: it does not work on features", todo="Name a probe, such as ridge")
     return found
+
+
+def any_method(name: str) -> Method | TuningMethod:
+    found: Method | TuningMethod = plugins.load("adapt", name).METHOD
+    return found
+
+
+def suits(how: str, y: Targets) -> bool:
+    """Whether a method learns such targets; one that says nothing of it learns classes."""
+    return link_of(y) in getattr(plugins.load("adapt", how), "LINKS", ("softmax",))
 
 
 def of_networks(arm: str, entrants: Sequence[Entrant], how: str, *, arena: Arena, stages: int = 1) -> Contender:
@@ -105,6 +120,19 @@ def of_networks(arm: str, entrants: Sequence[Entrant], how: str, *, arena: Arena
     )
 
 
+def of_stage(arm: str, entrant: Entrant, stage: int, how: str, *, arena: Arena) -> Contender:
+    """One stage of one network alone, and a method on it."""
+    return Contender(
+        arm=arm,
+        entrants=(entrant,),
+        stages=(1,),
+        method=method(how),
+        blocks=(entrant.block(stage),),
+        widths=(entrant.dims[stage],),
+        arena=arena,
+    )
+
+
 def singles(entrants: Sequence[Entrant], *, arena: Arena) -> Iterator[Contender]:
     """A ridge probe on each network alone."""
     for entrant in entrants:
@@ -114,15 +142,17 @@ def singles(entrants: Sequence[Entrant], *, arena: Arena) -> Iterator[Contender]
 def refinements(
     best: Entrant, fused: Sequence[Entrant], everyone: Sequence[Entrant], *, arena: Arena
 ) -> Iterator[Contender]:
-    """What may beat the best single ridge probe, cheapest first."""
+    """What may beat the best single ridge probe, cheapest first, as far as the method suits the task."""
     if len(fused) > 1:
         yield of_networks("transfer", fused, "ridge", arena=arena)
     if len(everyone) > max(len(fused), 1):  # forward selection stops early on few items; validation says if too early
         yield of_networks("transfer", everyone, "ridge", arena=arena)
-    yield of_networks("transfer", [best], "prototype", arena=arena)
+    if suits("prototype", arena.y):
+        yield of_networks("transfer", [best], "prototype", arena=arena)
     yield of_networks("transfer", [best], "ridge", arena=arena, stages=LAST_STAGES)
-    yield of_networks("transfer", [best], "logistic", arena=arena)
-    if len(fused) > 1:
+    if suits("logistic", arena.y):
+        yield of_networks("transfer", [best], "logistic", arena=arena)
+    if len(fused) > 1 and suits("logistic", arena.y):
         yield of_networks("transfer", fused, "logistic", arena=arena)
 
 

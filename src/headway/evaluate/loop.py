@@ -9,11 +9,13 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.errors import DataError
 from headway.evaluate.calibrate import fit_temperature
+from headway.evaluate.calibrate_labels import fit_platt, fit_thresholds
 from headway.evaluate.contenders import Contender
 from headway.evaluate.metrics import measure
-from headway.linear.head import linear_scores, probabilities
-from headway.types import Adapted, FloatArray, LinearHead, Record
+from headway.linear.head import answers, linear_scores
+from headway.types import Adapted, FloatArray, IntArray, LinearHead, Method, Record, Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,26 +32,65 @@ class Result:
 def validate(contender: Contender, *, metrics: Sequence[str], primary: str, seed: int) -> Result:
     """Fit on all training rows, calibrate on out-of-fold scores, and measure those in every validation fold."""
     started = perf_counter()
-    features = contender.features()
-    adapted = contender.method.fit(features, seed=seed)
-    scored = contender.arena.folds >= 0
-    temperature = fit_temperature(adapted.out_of_fold[scored], features.y[scored])
-    adapted = replace(adapted, head=replace(adapted.head, temperature=temperature))
+    assert isinstance(contender.method, Method), "a network is tuned by the recipe, which calls measured()"
+    adapted = contender.method.fit(contender.features(), seed=seed)
+    return measured(contender, adapted, metrics=metrics, primary=primary, seed=seed, started=started)
+
+
+def measured(
+    contender: Contender, adapted: Adapted, *, metrics: Sequence[str], primary: str, seed: int, started: float
+) -> Result:
+    """Calibrate on out-of-fold scores and measure them in every validation fold of the contender's arena.
+
+    ``started`` is the reading of ``perf_counter`` at which the fit began. A fold that cannot tell a metric (it holds no
+    item of any label, or only equal numbers) has no record of it. Raises :class:`DataError` where no fold can tell the
+    primary one.
+    """
+    adapted = calibrated(adapted, contender.arena.y, np.flatnonzero(contender.arena.folds >= 0))
     seconds = perf_counter() - started
-    P = probabilities(adapted.out_of_fold, temperature=temperature)
+    P = answers(adapted.head, adapted.out_of_fold)
     records = tuple(_records(contender, adapted, P, metrics=metrics, seed=seed, seconds=seconds))
-    score = float(np.mean([r.value for r in records if r.metric == primary]))
+    told = [r.value for r in records if r.metric == primary]
+    if not told:
+        raise DataError(
+            "no validation fold can tell how good a model is",
+            given=f"{len(contender.arena.y)} training items",
+            allowed="items that differ in their targets in every fold",
+            todo="Label more items",
+        )
+    score = float(np.mean(told))
     return Result(contender=contender, adapted=adapted, records=records, score=score, seconds=seconds)
 
 
+def calibrated(adapted: Adapted, y: Targets, rows: IntArray) -> Adapted:
+    """The same with a head whose probabilities mean what they say, by the out-of-fold scores of ``rows``.
+
+    Classes get one temperature. Each label gets a slope and an offset, folded into the head and the out-of-fold
+    scores, and a threshold. Numbers stay as they are.
+    """
+    head, scores = adapted.head, adapted.out_of_fold
+    if head.link == "softmax":
+        return replace(adapted, head=replace(head, temperature=fit_temperature(scores[rows], y[rows])))
+    if head.link == "identity":
+        return adapted
+    truth = np.asarray(y, np.int64)
+    slope, offset = (part.astype(np.float32) for part in fit_platt(scores[rows], truth[rows]))
+    head = replace(head, weight=head.weight * slope, bias=head.bias * slope + offset)
+    scores = scores * slope + offset
+    thresholds = fit_thresholds(answers(head, scores[rows]), truth[rows])
+    return replace(adapted, head=replace(head, thresholds=thresholds), out_of_fold=scores)
+
+
 def predict(head: LinearHead, X: FloatArray, /) -> NDArray[np.float64]:
-    """Calibrated probabilities ``[n, C]`` of features ``[n, d]``."""
-    return probabilities(linear_scores(head, X), temperature=head.temperature)
+    """Calibrated probabilities ``[n, C]`` of features ``[n, d]``; numbers ``[n, 1]`` where the head predicts such."""
+    return answers(head, linear_scores(head, X))
 
 
 def test_records(result: Result, measured: Mapping[str, float], *, seed: int) -> Iterator[Record]:
-    """Records of metrics on the test set."""
+    """Records of the metrics that the test set can tell."""
     for metric, value in measured.items():
+        if not np.isfinite(value):
+            continue
         yield _record(result.contender, result.adapted, metric, value, split="test", fold=0, seed=seed, seconds=0.0)
 
 
@@ -66,7 +107,9 @@ def _records(
     for fold in np.unique(folds[folds >= 0]).tolist():
         rows = np.flatnonzero(folds == fold)
         for metric in metrics:
-            value = measure(metric, contender.arena.y[rows], P[rows])
+            value = measure(metric, contender.arena.y[rows], P[rows], thresholds=adapted.head.thresholds)
+            if not np.isfinite(value):
+                continue
             yield _record(contender, adapted, metric, value, split="val", fold=fold, seed=seed, seconds=seconds)
 
 

@@ -1,4 +1,4 @@
-"""Classification metrics with 95 % intervals. numpy only: prediction loads this without scipy or scikit-learn.
+"""Metrics by name, with 95 % intervals; ``metrics_TASK.py`` defines them. numpy only: prediction loads no more.
 
 A *label metric* takes class indices, a *probability metric* takes ``[n, C]`` probabilities; label metrics given
 probabilities use the class of the largest one. Every metric is a function of sums over items: see ``bootstrap.py``.
@@ -6,160 +6,68 @@ probabilities use the class of the largest one. Every metric is a function of su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from headway.errors import OptionError, did_you_mean
-from headway.evaluate import bootstrap
-from headway.evaluate.bootstrap import Combine, Sums
+from headway.evaluate import bootstrap, checks, metrics_multilabel, metrics_regression
 from headway.evaluate.checks import class_indices, item_weights, probabilities
-from headway.types import FloatArray, IntArray, Interval
+from headway.evaluate.metric import Metric
+from headway.evaluate.metrics_classification import METRICS
+from headway.linear.coding import link_of, task_of
+from headway.linear.head import sigmoid
+from headway.tasks.multilabel import decide
+from headway.types import FloatArray, IntArray, Interval, Link
 
-ECE_BINS = 15  # equal-width bins of the top probability, as in Guo et al., ICML 2017
-_EPS = float(np.finfo(np.float32).eps)  # probabilities come from float32 scores: log loss is at most 15.94
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """``combine(sum over items of terms(y, prediction))`` is the metric's value."""
-
-    name: str
-    terms: Callable[[IntArray, Any], Sums]  # y [n] and indices [n] or probabilities [n, C], to [n, k]
-    combine: Combine
-    bounds: tuple[float, float]
-    probabilities: bool = False
-    larger_is_better: bool = True
-    proportions: Callable[[Sums], tuple[Sums, Sums]] | None = None  # sums -> successes [G], totals [G]
-
-
-# --- the terms that are summed, and what is made of the sums ------------------------------------
-
-
-def _one_hot(index: IntArray, columns: int) -> Sums:
-    hot: Sums = (index[:, None] == np.arange(columns)).astype(np.float64)
-    return hot
-
-
-def _with_ones(values: FloatArray) -> Sums:
-    return np.column_stack([np.ones(len(values)), values.astype(np.float64)])
-
-
-def _per_item(sums: Sums) -> NDArray[np.float64]:
-    value: NDArray[np.float64] = sums[..., 1] / sums[..., 0]
-    return value
-
-
-def _class_terms(y: IntArray, prediction: IntArray) -> Sums:
-    """``[n, 2C]``: the items of each class present in y, and the right ones among them."""
-    present, index = np.unique(y, return_inverse=True)
-    of_class = _one_hot(index, len(present))
-    return np.concatenate([of_class, of_class * (y == prediction)[:, None]], axis=1)
-
-
-def _mean_ratio(numerator: Sums, denominator: Sums) -> NDArray[np.float64]:
-    """Mean of the ratios whose denominator is not 0."""
-    there = denominator > 1e-9
-    ratio = np.divide(numerator, denominator, out=np.zeros_like(denominator), where=there)
-    count = there.sum(axis=-1)
-    mean: NDArray[np.float64] = np.divide(ratio.sum(axis=-1), count, out=np.full(count.shape, np.nan), where=count > 0)
-    return mean
-
-
-def _mean_recall(sums: Sums) -> NDArray[np.float64]:
-    of_class, right = np.split(sums, 2, axis=-1)
-    return _mean_ratio(right, of_class)
-
-
-def _f1_terms(y: IntArray, prediction: IntArray) -> Sums:
-    """``[n, 2C]``: true positives, and true + predicted items, of each class in y or in the predictions."""
-    known, index = np.unique(np.concatenate([y, prediction]), return_inverse=True)
-    truth, guess = np.split(index, 2)
-    said = _one_hot(guess, len(known))
-    return np.concatenate([said * (y == prediction)[:, None], said + _one_hot(truth, len(known))], axis=1)
-
-
-def _mean_f1(sums: Sums) -> NDArray[np.float64]:
-    hits, both = np.split(sums, 2, axis=-1)
-    return _mean_ratio(2 * hits, both)
-
-
-def _log_loss_terms(y: IntArray, P: FloatArray) -> Sums:
-    return _with_ones(-np.log(np.clip(P[np.arange(len(y)), y], _EPS, 1.0)))
-
-
-def _brier_terms(y: IntArray, P: FloatArray) -> Sums:
-    return _with_ones(((P - _one_hot(y, P.shape[1])) ** 2).sum(axis=1))
-
-
-def _ece_terms(y: IntArray, P: FloatArray) -> Sums:
-    """``[n, 1 + bins]``: 1, then confidence minus right in the bin of the confidence, bins ``[low, high)``."""
-    top = P.max(axis=1)
-    edges = np.linspace(0, 1, ECE_BINS + 1).astype(P.dtype)[1:-1]
-    gap = top.astype(np.float64) - (P.argmax(axis=1) == y)
-    return np.column_stack(
-        [np.ones(len(y)), _one_hot(np.searchsorted(edges, top, side="right"), ECE_BINS) * gap[:, None]]
-    )
-
-
-def _mean_gap(sums: Sums) -> NDArray[np.float64]:
-    value: NDArray[np.float64] = np.abs(sums[..., 1:]).sum(axis=-1) / sums[..., 0]
-    return value
-
-
-def _f1_proportions(sums: Sums) -> tuple[Sums, Sums]:
-    hits, both = np.split(sums, 2)
-    return hits, both - hits
-
-
-def _class_proportions(sums: Sums) -> tuple[Sums, Sums]:
-    of_class, right = np.split(sums, 2)
-    return right, of_class
-
-
-METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric(
-            "accuracy",
-            lambda y, said: _with_ones(y == said),
-            _per_item,
-            (0.0, 1.0),
-            proportions=lambda sums: (sums[1:], sums[:1]),
-        ),
-        Metric("balanced_accuracy", _class_terms, _mean_recall, (0.0, 1.0), proportions=_class_proportions),
-        Metric("macro_f1", _f1_terms, _mean_f1, (0.0, 1.0), proportions=_f1_proportions),
-        Metric(
-            "log_loss",
-            _log_loss_terms,
-            _per_item,
-            (0.0, float(-np.log(_EPS))),
-            probabilities=True,
-            larger_is_better=False,
-        ),
-        Metric("ece", _ece_terms, _mean_gap, (0.0, 1.0), probabilities=True, larger_is_better=False),
-        Metric("brier", _brier_terms, _per_item, (0.0, 2.0), probabilities=True, larger_is_better=False),
-    )
+_OF_LINK: Mapping[Link, Mapping[str, Metric]] = {
+    "softmax": METRICS,
+    "sigmoid": metrics_multilabel.METRICS,
+    "identity": metrics_regression.METRICS,
 }
-"""Every metric by name; a task names its own in its ``METRICS``."""
 
 
 # --- what is called -----------------------------------------------------------------------------
 
 
-def metric_named(name: str) -> Metric:
+def metric_named(name: str, link: Link = "softmax") -> Metric:
     """The metric of that name; :class:`OptionError` with the closest names when there is none.
+
+    ``link`` says what is predicted: ``macro_f1`` of labels is another metric than that of classes.
 
     >>> metric_named("accuracy").larger_is_better
     True
     """
-    if name not in METRICS:
-        todo = did_you_mean(name, METRICS)
-        raise OptionError("there is no such metric", given=repr(name), allowed=", ".join(METRICS), todo=todo)
-    return METRICS[name]
+    known = _OF_LINK[link]
+    if name not in known:
+        raise OptionError(
+            "there is no such metric", given=repr(name), allowed=", ".join(known), todo=did_you_mean(name, known)
+        )
+    return known[name]
+
+
+def prepared(
+    metric: str, y: ArrayLike, prediction: ArrayLike, thresholds: ArrayLike | None = None
+) -> tuple[Metric, Any, Any]:
+    """The metric, and ``y`` and prediction as it takes them, checked. The kind of ``y`` says what the task is.
+
+    Raises :class:`DataError` on an empty test set, :class:`OptionError` where they do not fit.
+    """
+    checks.refuse_empty(np.asarray(y))
+    link = link_of(np.asarray(y))
+    found = metric_named(metric, link)
+    if link == "sigmoid":
+        truth, P = checks.labels(y, prediction)
+        return (
+            found,
+            truth,
+            P if found.probabilities else decide(P, None if thresholds is None else np.asarray(thresholds)),
+        )
+    if link == "identity":
+        return found, *checks.numbers(y, prediction)
+    return found, *_checked(found, y, prediction)
 
 
 def _checked(metric: Metric, y: ArrayLike, prediction: ArrayLike) -> tuple[IntArray, IntArray | FloatArray]:
@@ -177,19 +85,46 @@ def _checked(metric: Metric, y: ArrayLike, prediction: ArrayLike) -> tuple[IntAr
     return truth, said
 
 
-def measure(metric: str, y: ArrayLike, prediction: ArrayLike, *, weight: ArrayLike | None = None) -> float:
+def measure(
+    metric: str,
+    y: ArrayLike,
+    prediction: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    thresholds: ArrayLike | None = None,
+) -> float:
     """Any metric by name. ``y [n]`` class indices; ``prediction`` indices ``[n]`` or probabilities ``[n, C]``.
 
-    ``weight [n]`` (>= 0, not all 0) counts an item that many times. Raises :class:`DataError` on an empty test set.
+    Or ``y [n, C]`` of 0 and 1 and probabilities of labels ``[n, C]``, which are on from their ``thresholds`` (``[C]``,
+    0.5 where none are given); or ``y [n]`` and ``prediction`` (``[n]`` or ``[n, 1]``) floats. ``weight [n]`` (>= 0, not
+    all 0) counts an item that many times. NaN where the items cannot tell: no item has any label, or all numbers are
+    the same. Raises :class:`DataError` on an empty test set.
 
     >>> measure("accuracy", [0, 1, 1], [0, 1, 0])
     0.6666666666666666
     """
-    found = metric_named(metric)
-    terms = found.terms(*_checked(found, y, prediction))
+    found, truth, said = prepared(metric, y, prediction, thresholds)
+    if found.terms is None or found.combine is None:
+        w = np.asarray(np.ones(len(truth)) if weight is None else item_weights(weight, len(truth)), np.float64)
+        return float(found.by_weights(truth, said)(w[None, :])[0])
+    terms = found.terms(truth, said)
     if weight is None:
         return float(found.combine(terms.sum(axis=0)))
     return float(found.combine(item_weights(weight, len(terms)) @ terms))
+
+
+def primary(y: ArrayLike, scores: ArrayLike) -> float:
+    """The task's primary metric of a head's scores ``[n, C]``, calibrated or not; 0 where these items cannot tell.
+
+    >>> primary([0, 1, 1], [[2.0, 0.0], [0.0, 1.0], [3.0, 1.0]]), primary([0.5, 1.5], [[0.5], [1.5]])
+    (0.75, 1.0)
+    """
+    truth, said = np.asarray(y), np.asarray(scores)
+    task = task_of(truth)
+    if task.LINK == "softmax":
+        return measure(task.PRIMARY, truth, said.argmax(axis=1))
+    found = measure(task.PRIMARY, truth, sigmoid(said) if task.LINK == "sigmoid" else said)
+    return found if np.isfinite(found) else 0.0
 
 
 def accuracy(y: ArrayLike, prediction: ArrayLike, *, weight: ArrayLike | None = None) -> float:
@@ -253,7 +188,7 @@ def confusion_matrix(y: ArrayLike, prediction: ArrayLike, *, classes: int) -> In
     >>> confusion_matrix([0, 0, 1], [0, 1, 1], classes=2).tolist()
     [[1, 1], [0, 1]]
     """
-    truth, said = _checked(METRICS["accuracy"], y, prediction)
+    truth, said = _checked(metric_named("accuracy"), y, prediction)
     if max(truth.max(), said.max()) >= classes:
         raise OptionError(
             "a class index is too large", given=int(max(truth.max(), said.max())), allowed=f"0..{classes - 1}"
@@ -261,40 +196,57 @@ def confusion_matrix(y: ArrayLike, prediction: ArrayLike, *, classes: int) -> In
     return np.bincount(truth * classes + said, minlength=classes**2).reshape(classes, classes).astype(np.int64)
 
 
-def evaluate_probabilities(P: ArrayLike, y: ArrayLike) -> dict[str, float]:
-    """What ``headway evaluate`` reports of probabilities ``[n, C]`` against class indices ``[n]``.
+def evaluate_probabilities(P: ArrayLike, y: ArrayLike, *, thresholds: ArrayLike | None = None) -> dict[str, float]:
+    """What ``headway evaluate`` reports of a model's answers ``[n, C]`` against the truth, of any task.
 
     >>> list(evaluate_probabilities([[0.9, 0.1], [0.2, 0.8]], [0, 1]))
     ['n', 'accuracy', 'balanced_accuracy', 'macro_f1', 'log_loss', 'ece']
     """
+    task = task_of(np.asarray(y))
     reported = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
-    return {"n": np.size(y), **{name: measure(name, y, P) for name in reported}}
+    names = reported if task.LINK == "softmax" else task.METRICS
+    return {"n": len(np.asarray(y)), **{name: measure(name, y, P, thresholds=thresholds) for name in names}}
 
 
 def metric_interval(
-    metric: str, y: ArrayLike, prediction: ArrayLike, *, resamples: int = 4000, confidence: float = 0.95, seed: int = 0
+    metric: str,
+    y: ArrayLike,
+    prediction: ArrayLike,
+    *,
+    resamples: int = 4000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    thresholds: ArrayLike | None = None,
 ) -> Interval:
-    """A metric on a test set and its BCa bootstrap interval over items; never of width 0.
+    """A metric on a test set and its BCa bootstrap interval over items; never of width 0 where its range has ends.
 
     A bootstrap cannot see what the sample lacks: all right gives [1, 1]. So proportions (accuracy, balanced accuracy,
-    macro F1) also get :func:`.bootstrap.agresti_coull`, and the wider limit counts; the other metrics, when every item
+    F1) also get :func:`.bootstrap.agresti_coull`, and the wider limit counts; the other metrics, when every item
     measures alike, get :func:`.bootstrap.unseen_limits`. The limits stay within the metric's own range.
 
     >>> found = metric_interval("accuracy", [0, 1] * 20, [0, 1] * 20)
     >>> found.value, round(found.low, 2), found.high
     (1.0, 0.9, 1.0)
     """
-    found = metric_named(metric)
-    terms = found.terms(*_checked(found, y, prediction))
-    value, low, high = bootstrap.bca(terms, found.combine, resamples=resamples, seed=seed, confidence=confidence)
+    found, truth, said = prepared(metric, y, prediction, thresholds)
+    options: dict[str, Any] = {"resamples": resamples, "seed": seed, "confidence": confidence}
+    if found.terms is None or found.combine is None:
+        value, low, high = bootstrap.bca_weighted(found.by_weights(truth, said), len(truth), **options)
+        alike = high - low < 1e-9
+    else:
+        terms = found.terms(truth, said)
+        value, low, high = bootstrap.bca(terms, found.combine, **options)
+        alike = len(terms) < 3 or bool(np.ptp(terms, axis=0).max() < 1e-9)
+    limits = (low, high)
+    if not np.isfinite(value):
+        return Interval(value=value, low=value, high=value)
     if found.proportions is not None:
         successes, totals = found.proportions(terms.sum(axis=0))
-        f1 = found.name == "macro_f1"
-        limits = bootstrap.agresti_coull(successes, totals, confidence=confidence, f1=f1)
-    elif len(terms) < 3 or np.ptp(terms, axis=0).max() < 1e-9:
-        limits = bootstrap.unseen_limits(value, len(terms), found.bounds, confidence=confidence)
-    else:
-        limits = (low, high)
+        limits = bootstrap.agresti_coull(
+            successes, totals, confidence=confidence, f1=found.name in ("macro_f1", "micro_f1")
+        )
+    elif alike and np.isfinite(found.bounds).all():
+        limits = bootstrap.unseen_limits(value, len(truth), found.bounds, confidence=confidence)
     return Interval(
         value=value, low=max(min(low, limits[0]), found.bounds[0]), high=min(max(high, limits[1]), found.bounds[1])
     )

@@ -6,18 +6,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from headway.errors import OptionError
-from headway.evaluate import compare
+from headway.evaluate import compare, paired
 from headway.evaluate.metrics import metric_interval
 from headway.seeds import seed_of
-from headway.types import IntArray, Interval, Outcome, Verdict
+from headway.types import Interval, Outcome, Targets, Verdict
 
-METRIC = "balanced_accuracy"
-PRIOR = "prior"  # the arm that always answers with the training set's most common class
+METRIC = paired.CLASSES
+PRIOR = "prior"  # the arm that always answers the same: the training set's most common class, or mean, or frequencies
 
 _PLAIN = {
     "transfer": "the transferred model",
@@ -25,6 +26,8 @@ _PLAIN = {
     "random": "the same network with random weights",
     PRIOR: "always guessing the most common class",
 }
+_UNITS = {"r2": (1.0, 3, " of R²")}  # factor, digits and name; else points, of a metric in 0..1
+_POINTS = (100.0, 1, " points")
 _POWER = 0.8
 _MANY = 100_000
 _LEAST_PAIRS = 6  # fewer discordant pairs cannot give an exact p below 0.05
@@ -41,8 +44,9 @@ class _Evidence:
     lead: Mapping[str, float]  # transfer - arm
     above_chance: bool
     against: str
+    metric: str
     n: int
-    discordant: int  # items on which exactly one of transfer and against is right
+    discordant: int  # items on which transfer and against differ: of classes, on which exactly one is right
 
 
 def decide(
@@ -56,6 +60,7 @@ def decide(
     alpha: float = 0.05,
     resamples: int = 4000,
     wording: Mapping[str, str] | None = None,
+    metric: str = METRIC,
 ) -> Verdict:
     """Compare the transferred model with every no-transfer arm on one test set.
 
@@ -67,7 +72,11 @@ def decide(
     The metric is balanced accuracy. ``effect`` is transfer - against, with the 95 % interval of
     :func:`.compare.effect_interval` (BCa, widened where few pairs differ). ``p`` is :func:`.compare.mcnemar_balanced`,
     which is the exact McNemar test where the test classes are of equal size, Holm-adjusted over the arms; accuracy's
-    own McNemar test is not used for uneven classes, as it can point the other way. The first rule that applies:
+    own McNemar test is not used for uneven classes, as it can point the other way.
+
+    With ``metric`` "mean_average_precision", ``y`` is ``[n, C]`` of 0 and 1 and the arms are probabilities ``[n, C]``;
+    with "r2", ``y`` and the arms are numbers ``[n]``. Interval, test and margin are then those of :mod:`.paired`, in
+    the metric's own unit. The first rule that applies:
 
     1. **helps**: low > 0 and p < alpha against ``against``, and transfer is above every other arm, and above ``prior``
        with low > 0 and p < alpha: it must beat chance too.
@@ -83,11 +92,12 @@ def decide(
     ('helps', 'classical', 0.335)
     """
     names = _checked_arms(arms, validation)
-    columns = compare.same_items(y, transfer, *(arms[name] for name in names))
+    given = (y, transfer, *(arms[name] for name in names))
+    columns = compare.same_items(*given) if metric == METRIC else tuple(np.asarray(column) for column in given)
     truth, moved, others = columns[0], columns[1], dict(zip(names, columns[2:], strict=True))
     against = max(names, key=lambda name: validation[name])
     evidence = _gather(
-        truth, moved, others, against=against, margin=margin, alpha=alpha, resamples=resamples, seed=seed
+        metric, truth, moved, others, against=against, margin=margin, alpha=alpha, resamples=resamples, seed=seed
     )
     outcome = _outcome(evidence, alpha=alpha)
     return Verdict(
@@ -97,19 +107,20 @@ def decide(
         high=evidence.effect.high,
         p=evidence.p[against],
         against=against,
-        metric=METRIC,
+        metric=metric,
         advice=_advice(outcome, evidence, margin=margin, alpha=alpha, said={**_PLAIN, **(wording or {})}),
         arms={
-            name: metric_interval(METRIC, truth, said, resamples=resamples, seed=seed_of(seed, "verdict", name))
+            name: metric_interval(metric, truth, said, resamples=resamples, seed=seed_of(seed, "verdict", name))
             for name, said in {"transfer": moved, **others}.items()
         },
     )
 
 
 def _gather(
-    y: IntArray,
-    transfer: IntArray,
-    arms: Mapping[str, IntArray],
+    metric: str,
+    y: Targets,
+    transfer: NDArray[Any],
+    arms: Mapping[str, NDArray[Any]],
     *,
     against: str,
     margin: float,
@@ -118,14 +129,15 @@ def _gather(
     seed: int,
 ) -> _Evidence:
     tests = {
-        name: compare.mcnemar_balanced(y, transfer, arm, seed=seed_of(seed, "mcnemar", name))
+        name: paired.paired_test(metric, y, transfer, arm, seed=seed_of(seed, "mcnemar", name))
         for name, arm in arms.items()
     }
     p = dict(zip(tests, compare.holm([test.p for test in tests.values()]), strict=True))
     draw = seed_of(seed, "effect")
-    effect = compare.effect_interval(y, transfer, arms[against], resamples=resamples, seed=draw)
-    same, narrow = compare.tost(y, transfer, arms[against], margin=margin, alpha=alpha, resamples=resamples, seed=draw)
-    over_prior = compare.effect_interval(y, transfer, arms[PRIOR], resamples=resamples, seed=draw)
+    rest: dict[str, Any] = {"resamples": resamples, "seed": draw}
+    effect = paired.effect(metric, y, transfer, arms[against], **rest)
+    same, narrow = paired.tost(metric, y, transfer, arms[against], margin=margin, alpha=alpha, **rest)
+    over_prior = effect if against == PRIOR else paired.effect(metric, y, transfer, arms[PRIOR], **rest)
     return _Evidence(
         effect=effect,
         narrow=narrow,
@@ -134,6 +146,7 @@ def _gather(
         lead={name: test.effect for name, test in tests.items()},
         above_chance=over_prior.low > 0 and p[PRIOR] < alpha,
         against=against,
+        metric=metric,
         n=len(y),
         discordant=tests[against].n,
     )
@@ -151,19 +164,20 @@ def _outcome(found: _Evidence, *, alpha: float) -> Outcome:
 def _advice(outcome: Outcome, found: _Evidence, *, margin: float, alpha: float, said: Mapping[str, str]) -> str:
     """One plain sentence, with the numbers."""
     rival = said.get(found.against, found.against)
-    size = f"{abs(found.effect.value) * 100:.1f} points"
+    factor, digits, unit = _UNITS.get(found.metric, _POINTS)
+    size = f"{abs(found.effect.value) * factor:.{digits}f}{unit}"
     limits = sorted((found.effect.low, found.effect.high), reverse=found.effect.value < 0)
-    sign = -1 if found.effect.value < 0 else 1
-    shown = f"{size} [{sign * limits[0] * 100:.1f}, {sign * limits[1] * 100:.1f}]"
+    sign = (-1 if found.effect.value < 0 else 1) * factor
+    shown = f"{size} [{sign * limits[0]:.{digits}f}, {sign * limits[1]:.{digits}f}]"
     if outcome == "helps":
         return f"Ship the transferred model: it is {shown} better than {rival}."
     if outcome == "harms":
         return f"Do not ship the transferred model: it is {shown} worse than {rival}, so ship that instead."
     if outcome == "equivalent":
-        low, high = (f"{x * 100:+.1f}" for x in (found.narrow.low, found.narrow.high))
+        low, high = (f"{x * factor:+.{digits}f}" for x in (found.narrow.low, found.narrow.high))
         then = "add labelled items before using it" if found.against == PRIOR else "ship whichever is cheaper to run"
         return (
-            f"Transfer makes no difference that matters: it is within ±{margin * 100:g} points of {rival} "
+            f"Transfer makes no difference that matters: it is within ±{margin * factor:g}{unit} of {rival} "
             f"[{low}, {high}], so {then}."
         )
     side = "better" if found.effect.value > 0 else "worse"

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from headway.linear.coding import coded, strata_of
 from headway.linear.head import standardise
-from headway.linear.solve import balanced_weights, factorise, loo, penalty_grid
+from headway.linear.solve import factorise, loo, penalty_grid
 from headway.seeds import seed_of
-from headway.types import Features, FloatArray, IntArray
+from headway.types import Features, FloatArray, IntArray, Targets
 
 MOST_ROWS = (
     1024  # rows the choice is made on: the cost is cubic in them, and the order of blocks is settled long before
@@ -22,19 +23,19 @@ LEAST_GAIN = (
 def forward_selection(candidates: Sequence[Features], /, *, seed: int) -> tuple[int, ...]:
     """Numbers of the candidates to fuse, in the order they were chosen; the first is the best on its own.
 
-    Each candidate is one backbone's features ``[n, d_i]`` of the same rows. The criterion is the class-balanced squared
-    error of leave-one-out (leave-group-out) ridge at its best penalty. Standardised blocks side by side have the sum of
-    the blocks' kernels, so a set costs one ``n x n`` factorisation, whatever the widths. Forward selection: Whitney
-    (1971), IEEE Transactions on Computers C-20, 1100-1103.
+    Each candidate is one backbone's features ``[n, d_i]`` of the same rows. The criterion is the squared error
+    (class-balanced for classes) of leave-one-out (leave-group-out) ridge at its best penalty. Standardised blocks side
+    by side have the sum of the blocks' kernels, so a set costs one ``n x n`` factorisation, whatever the widths.
+    Forward selection: Whitney (1971), IEEE Transactions on Computers C-20, 1100-1103.
     """
     rows = _sample(candidates[0].y, seed)
     y = candidates[0].y[rows]
     groups = None if candidates[0].groups is None else candidates[0].groups[rows]
-    weights = balanced_weights(y)
+    code = coded(y, candidates[0].classes)
+    weights, targets = code.weights, code.columns
     blocks = [standardise(c.X[rows], c.blocks, weights=weights)[0] for c in candidates]
     # Any square root of a kernel gives the same ridge fit; n columns are the fewest that hold it whatever the width.
     narrow = [_narrow(block) for block in blocks]
-    targets = 2.0 * np.eye(candidates[0].classes)[y] - 1.0
 
     def error(chosen: Sequence[int]) -> float:
         factor = factorise(np.hstack([narrow[i] for i in chosen]), weights=weights)
@@ -62,11 +63,11 @@ def _narrow(block: FloatArray) -> FloatArray:
     return narrow
 
 
-def _sample(y: IntArray, seed: int) -> IntArray:
-    """At most ``MOST_ROWS`` rows, classes in proportion."""
+def _sample(y: Targets, seed: int) -> IntArray:
+    """At most ``MOST_ROWS`` rows, classes (or what stands for them in other tasks) in proportion."""
     if len(y) <= MOST_ROWS:
         return np.arange(len(y))
     rng = np.random.default_rng(seed_of("fusion-rows", seed))
     shuffled = rng.permutation(len(y))
-    by_class = shuffled[np.argsort(y[shuffled], kind="stable")]
+    by_class = shuffled[np.argsort(strata_of(y)[shuffled], kind="stable")]
     return np.sort(by_class[np.linspace(0, len(y) - 1, MOST_ROWS).astype(np.int64)])

@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.errors import DataError
+from headway.linear.coding import class_numbers, link_of
 from headway.linear.solve import Array, factorise
-from headway.types import FloatArray, IntArray
+from headway.tasks._measures import Weighted, average_precision, r2
+from headway.types import FloatArray, IntArray, Targets
 
 
-def checked(X: FloatArray, y: IntArray) -> tuple[Array, IntArray, IntArray]:
+def checked(X: FloatArray, y: Targets) -> tuple[Array, IntArray, IntArray]:
     """Features as float64 ``[n, d]``, labels as codes 0..C-1 ``[n]`` and the items in each class ``[C]``.
 
     Raises :class:`DataError` unless there are at least two items, one column, two classes, and only finite numbers.
@@ -18,6 +20,38 @@ def checked(X: FloatArray, y: IntArray) -> tuple[Array, IntArray, IntArray]:
     >>> checked(np.eye(3), np.array([7, 2, 7]))[1:]
     (array([1, 0, 1]), array([1, 2]))
     """
+    features = _features(X, y)
+    _, codes, counts = np.unique(class_numbers(y), return_inverse=True, return_counts=True)
+    if len(counts) < 2:
+        raise DataError("only one class occurs, so nothing can be told apart", allowed="labels of two or more classes")
+    return features, codes.astype(np.int64), counts.astype(np.int64)
+
+
+def checked_columns(X: FloatArray, y: Targets) -> tuple[Array, Array]:
+    """Features as float64 ``[n, d]``, and labels on or off, or numbers, as columns ``[n, C]`` that change.
+
+    Raises :class:`DataError` as :func:`checked` does, and where no column of the targets changes.
+    """
+    features = _features(X, y)
+    columns = np.asarray(y, np.float64).reshape(len(features), -1)
+    changing = columns.min(axis=0) < columns.max(axis=0)
+    if not np.isfinite(columns).all() or not changing.any():
+        raise DataError(
+            "the targets never change, so nothing can be told apart",
+            given=f"shape {columns.shape}",
+            allowed="finite numbers that differ, or labels that some items have and others do not",
+        )
+    return features, columns[:, changing]
+
+
+def measured(y: Targets, said: Array) -> Weighted:
+    """The primary metric of scores ``said [n, C]`` for labels ``[n, C]``, or numbers ``[n]``, by item weights."""
+    if link_of(y) == "sigmoid":
+        return average_precision(np.asarray(y, np.int64), said)
+    return r2(np.asarray(y, np.float64), said[:, 0])
+
+
+def _features(X: FloatArray, y: Targets) -> Array:
     features, labels = np.asarray(X, dtype=np.float64), np.asarray(y)
     if features.ndim != 2 or features.shape[0] < 2 or features.shape[1] < 1:
         raise DataError(
@@ -25,7 +59,7 @@ def checked(X: FloatArray, y: IntArray) -> tuple[Array, IntArray, IntArray]:
             given=f"shape {features.shape}",
             allowed="[n >= 2, d >= 1]",
         )
-    if labels.shape != features.shape[:1]:
+    if labels.shape[:1] != features.shape[:1]:
         raise DataError(
             "labels and features differ in length", given=f"{labels.shape} labels for {len(features)} items"
         )
@@ -37,10 +71,7 @@ def checked(X: FloatArray, y: IntArray) -> tuple[Array, IntArray, IntArray]:
             allowed="finite numbers",
             todo="Leave these items out, or find out why their features could not be computed",
         )
-    _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if len(counts) < 2:
-        raise DataError("only one class occurs, so nothing can be told apart", allowed="labels of two or more classes")
-    return features, codes.astype(np.int64), counts.astype(np.int64)
+    return features
 
 
 def one_hot(codes: IntArray, classes: int) -> Array:

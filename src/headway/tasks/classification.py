@@ -5,35 +5,36 @@ Metrics are named here and computed in ``evaluate/metrics.py``, which stands to 
 
 from __future__ import annotations
 
-import math
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from headway.errors import DataError, OptionError, did_you_mean
-from headway.types import Finding, FloatArray, IntArray
+from headway.errors import DataError, OptionError
+from headway.tasks._labels import (
+    SHOWN,
+    Encoded,
+    class_name,
+    header,
+    missing,
+    refuse_few,
+    refuse_many,
+    refuse_missing,
+    refuse_unknown,
+    sorted_names,
+)
+from headway.types import Finding, FloatArray, IntArray, Link
+
+__all__ = ["Encoded", "class_name", "columns", "decode", "encode", "encode_as", "missing", "outputs", "strata"]
 
 METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "log_loss", "ece")
 PRIMARY = "balanced_accuracy"  # what is chosen by, reported first and argued about
+LINK: Link = "softmax"
+PRIOR = "the most common class"  # what the arm without features always answers
 
-_SHOWN = 10
 _COLUMNS = ("item", "prediction", "probability")
-_INTEGER = re.compile(r"0|-?[1-9]\d{0,17}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
-    """``classes[targets[i]]`` is the name of item i's class."""
-
-    targets: IntArray  # [n]
-    classes: tuple[str, ...]
-    findings: tuple[Finding, ...] = ()
 
 
 def encode(labels: Sequence[Any]) -> Encoded:
@@ -48,24 +49,12 @@ def encode(labels: Sequence[Any]) -> Encoded:
     >>> found.classes, found.targets.tolist()
     (('2', '10'), [1, 0, 0, 1])
     """
-    if len(labels) < 2:
-        raise DataError(
-            "there are too few labelled items to learn from",
-            given=len(labels),
-            allowed="2 or more",
-            todo="Label more items",
-        )
-    absent = [row for row, label in enumerate(labels) if missing(label)]
-    if absent:
-        raise DataError(
-            "some items have no label",
-            given=f"{len(absent)} of {len(labels)}, first in row {absent[0]}",
-            allowed="a label for every item",
-            todo="Label these items or leave them out",
-        )
+    refuse_few(labels)
+    refuse_many(labels, "classification")
+    refuse_missing(labels)
     names = [class_name(label) for label in labels]
     counts = Counter(names)
-    classes = _sorted(counts)
+    classes = sorted_names(counts)
     if len(classes) < 2:
         raise DataError(
             "there is only one class, so there is nothing to tell apart",
@@ -86,46 +75,21 @@ def encode_as(labels: Sequence[Any], classes: Sequence[str]) -> Encoded:
     >>> encode_as(["dog", "dog"], ("cat", "dog")).targets.tolist()
     [1, 1]
     """
+    refuse_many(labels, "classification")
     number = {name: i for i, name in enumerate(classes)}
     names = [class_name(label) for label in labels]
-    unknown = sorted(set(names) - set(number))
-    if unknown:
-        raise DataError(
-            "the data have classes that the model does not know",
-            given=", ".join(map(repr, unknown[:_SHOWN]))
-            + (f" and {len(unknown) - _SHOWN} more" * (len(unknown) > _SHOWN)),
-            allowed=", ".join(map(repr, classes[:20])) + (", ..." if len(classes) > 20 else ""),
-            todo=did_you_mean(unknown[0], classes) or "Name the right label column with --label, or fit again",
-        )
+    refuse_unknown(names, classes)
     return Encoded(targets=np.array([number[name] for name in names], dtype=np.int64), classes=tuple(classes))
 
 
-def missing(label: Any) -> bool:
-    """Whether a label is absent: ``None``, NaN, NaT, or text that is empty or blank.
-
-    >>> [missing(x) for x in (None, float("nan"), " ", 0, False, "None")]
-    [True, True, True, False, False, False]
-    """
-    if isinstance(label, (str, bytes)):
-        return not label.strip()
-    return label is None or bool(label != label)  # NaN and NaT alone differ from themselves
+def outputs(classes: Sequence[str]) -> int:
+    """Columns of scores: one a class."""
+    return len(classes)
 
 
-def class_name(label: Any) -> str:
-    """The name a label is shown by.
-
-    >>> [class_name(x) for x in (3, 3.0, 2.5, True, "007", b"cat")]
-    ['3', '3', '2.5', 'True', '007', 'cat']
-    """
-    value = label.item() if isinstance(label, np.generic) else label
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "surrogateescape")
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise DataError("a label is not a finite number", given=value, allowed="finite numbers or text")
-        value = int(value) if value.is_integer() else value
-    # A folder name that is not UTF-8 reaches here as lone surrogates, which no CSV or JSON file can hold.
-    return unicodedata.normalize("NFC", str(value)).encode("utf-8", "backslashreplace").decode("utf-8")
+def strata(targets: IntArray) -> IntArray:
+    """What every part of a split should have in proportion ``[n]``: the classes."""
+    return targets
 
 
 def columns(classes: Sequence[str]) -> tuple[str, ...]:
@@ -134,36 +98,25 @@ def columns(classes: Sequence[str]) -> tuple[str, ...]:
     >>> columns(("cat", "item"))
     ('item', 'prediction', 'probability', 'cat', 'item (class)')
     """
-    taken = {*_COLUMNS, *classes}
-    header = list(_COLUMNS)
-    for name in classes:
-        column = name
-        while column in _COLUMNS or (column != name and column in taken):
-            column += " (class)"
-        taken.add(column)
-        header.append(column)
-    return tuple(header)
+    return header(_COLUMNS, classes)
 
 
-def decode(P: FloatArray, *, names: Sequence[str], classes: Sequence[str]) -> Iterator[tuple[str | float, ...]]:
+def decode(
+    P: FloatArray, *, names: Sequence[str], classes: Sequence[str], thresholds: FloatArray | None = None
+) -> Iterator[tuple[str | float, ...]]:
     """Rows of ``(item, class, its probability, every class's probability ...)`` from probabilities ``[n, C]``.
 
-    Of equal probabilities the first class is taken, as everywhere in Headway.
+    Of equal probabilities the first class is taken, as everywhere in Headway; there are no thresholds.
 
     >>> list(decode(np.array([[0.25, 0.75]]), names=("a.jpg",), classes=("cat", "dog")))
     [('a.jpg', 'dog', 0.75, 0.25, 0.75)]
     """
-    if P.shape != (len(names), len(classes)):
+    if P.shape != (len(names), len(classes)) or thresholds is not None:
         raise OptionError(
             "the probabilities do not fit", given=f"shape {P.shape}", allowed=f"[{len(names)}, {len(classes)}]"
         )
     for name, best, row in zip(names, P.argmax(axis=1).tolist(), P.astype(np.float64).tolist(), strict=True):
         yield (name, classes[best], row[best], *row)
-
-
-def _sorted(names: Counter[str]) -> tuple[str, ...]:
-    whole = all(_INTEGER.fullmatch(name) for name in names)
-    return tuple(sorted(names, key=lambda name: (int(name) if whole else 0, name)))
 
 
 def _findings(classes: tuple[str, ...], counts: Counter[str]) -> tuple[Finding, ...]:
@@ -177,10 +130,10 @@ def _findings(classes: tuple[str, ...], counts: Counter[str]) -> tuple[Finding, 
         message = (
             f"{len(lone)} of {len(classes)} classes have one item only: it cannot be both learnt from and tested on."
         )
-        findings.append(Finding(check="class_of_one", severity="warn", message=message, evidence=lone[:_SHOWN]))
+        findings.append(Finding(check="class_of_one", severity="warn", message=message, evidence=lone[:SHOWN]))
     if alike:
         message = "Some classes differ only in upper and lower case or in blanks: they are kept apart."
-        findings.append(Finding(check="classes_alike", severity="warn", message=message, evidence=alike[:_SHOWN]))
+        findings.append(Finding(check="classes_alike", severity="warn", message=message, evidence=alike[:SHOWN]))
     return tuple(findings)
 
 
