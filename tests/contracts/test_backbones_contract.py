@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +73,34 @@ def test_an_unknown_name_is_a_model_error_with_the_closest_names(source: str) ->
     known = plugins.load("backbones", source).candidates("image", offline=True)[0]
     with pytest.raises(ModelError, match="Did you mean"):
         backbones.open(f"{source}:{known.arch}x.{known.weights}", offline=True)
+
+
+# "botnet50ts_256" and "test_mambaout": timm has the architecture and no weights of it
+@pytest.mark.parametrize(
+    "name",
+    [
+        *PACKAGED,
+        *(f"random:{name.partition(':')[2]}@5" for name in PACKAGED),
+        *(f"random:{arch}@7" for arch in (*TIMM, "resnet18.a1_in1k", "resnet18", "botnet50ts_256")),
+        *("timm:test_resnet", "timm:test_resnet.r160_in1k", "timm:test_mambaout"),
+    ],
+)
+def test_a_backbone_opens_again_by_the_id_of_its_spec(name: str, tmp_path: Path) -> None:
+    if name.startswith("timm:"):
+        name += f"@{_weights_of(name, tmp_path / 'a file@home.safetensors')}"
+    first = backbones.open(name, offline=False)
+    again = backbones.open(first.spec.id, offline=False)
+    assert again.weights_key == first.weights_key
+    assert again.spec == first.spec
+    if name.startswith("timm:"):
+        assert again.state().keys() == first.state().keys()
+
+
+def _weights_of(name: str, path: Path) -> Path:
+    from safetensors.numpy import save_file
+
+    save_file(dict(backbones.open(name.replace("timm:", "random:"), offline=True).state()), path)
+    return path
 
 
 def test_listing_choosing_and_opening_packaged_networks_imports_neither_torch_nor_timm() -> None:
