@@ -25,16 +25,16 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" --hypothesis-profile=fixed
 
 test-all: lint
 	$(BIN)/pytest
 
-bench: install
-	$(BIN)/python benchmarks/extract.py
-	$(BIN)/python benchmarks/end_to_end.py
-	$(BIN)/python benchmarks/probe.py
-	$(BIN)/python benchmarks/commands.py
+# Every script in benchmarks/ is one; make bench-NAME runs it alone.
+bench: $(patsubst benchmarks/%.py,bench-%,$(sort $(wildcard benchmarks/[a-z]*.py)))
+
+bench-%: install
+	$(BIN)/python benchmarks/$*.py $(if $(filter extract,$*),--memory)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

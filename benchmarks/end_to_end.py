@@ -34,6 +34,7 @@ from headway.run import open_run
 DATA = ("clip13", "stamp7")
 SHOTS = 20
 COMMAND = (str(Path(sys.executable).with_name("headway")), "fit")
+PROBE = ("--method", "probe")  # what is compared here is the frozen rungs; ladder.py has those above
 PEER = Path(__file__).with_name("_peer.py")
 WORKERS = (0, 2)  # of the peer's DataLoader: the faster on the first split is used for all others
 POINTS_BETTER, SHARE_OF_TIME = 2.0, 0.5
@@ -145,7 +146,7 @@ def compare(folders: Sequence[Path], weights: Path, workers: Sequence[int]) -> t
 def run_headway(folder: Path, outcome: Outcome) -> None:
     out = folder.with_name(f"{folder.name}.run")
     with cold_store():
-        outcome.headway_seconds.append(timed(lambda: silent([*COMMAND, str(folder), "--out", str(out)])))
+        outcome.headway_seconds.append(timed(lambda: silent([*COMMAND, str(folder), "--out", str(out), *PROBE])))
         run = open_run(out)
         predicted = run.predict(folder / "test")  # the fit computed these features: no time of the fit is hidden here
     answers = dict(zip(predicted.names, predicted.labels, strict=True))

@@ -56,7 +56,7 @@ def test_signal_is_ranked_above_noise_whatever_the_prior_says():
 
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000))
-def test_rotated_features_tie_and_prior_then_cost_order_them(seed):
+def test_rotated_features_tie_and_prior_then_name_order_them(seed):
     y, features = _problem(80, 24, seed=seed)
     X = features(0.3)
     turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(24, 24)))[0]
@@ -71,6 +71,20 @@ def test_rotated_features_tie_and_prior_then_cost_order_them(seed):
     )
     assert {r.tie for r in ranked} == {1}
     assert [r.backbone.split(":")[1] for r in ranked] == ["known.in1k", "cheap.in1k", "dear.in1k", "unknown.in1k"]
+
+
+def test_measured_seconds_change_nothing_but_themselves():
+    y, features = _problem(100, 20)
+    drawn = {name: features(0.3) for name in "cab"}
+    times = np.random.default_rng(0).permutation(3)
+    orders = [
+        [
+            r.backbone
+            for r in rank([_candidate(n, X, y, seconds=s) for (n, X), s in zip(drawn.items(), t, strict=True)], seed=0)
+        ]
+        for t in (times, times[::-1])
+    ]
+    assert orders[0] == orders[1] == [f"packaged:{name}.in1k" for name in "abc"]
 
 
 def test_equally_good_but_independent_features_mostly_tie():

@@ -28,7 +28,7 @@ def test_fit_prints_the_manifest_and_nothing_else(fitted: tuple[Path, Any]) -> N
 
 
 def test_fit_shows_ranking_verdict_and_next_step(headway: Headway, digit_folder: Path, tmp_path: Path) -> None:
-    done = headway("fit", digit_folder, "--models", "*lite0*", "--out", tmp_path / "my run")
+    done = headway("fit", digit_folder, "--models", "*lite0*", "--method", "probe", "--out", tmp_path / "my run")
     assert done.returncode == 0 and done.stderr == ""
     heading, ranking, contenders, verdict = (
         done.stdout.index(text) for text in ("Ranking", "packaged:efficientnet_lite0.in1k", "Contenders", "Verdict")
@@ -42,7 +42,7 @@ def test_fit_shows_ranking_verdict_and_next_step(headway: Headway, digit_folder:
 
 def test_fit_quiet_finds_a_folder_of_its_own(headway: Headway, digit_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "runs" / f"{digit_folder.name}-1").mkdir(parents=True)
-    done = headway("fit", digit_folder, "--models", "*lite0*", "--quiet", cwd=tmp_path)
+    done = headway("fit", digit_folder, "--models", "*lite0*", "--method", "probe", "--quiet", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"runs/{digit_folder.name}-2\n", "")
     assert (tmp_path / done.stdout.strip() / "manifest.json").exists()
 

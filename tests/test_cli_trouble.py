@@ -44,7 +44,18 @@ def test_what_the_user_can_mend_is_one_message(headway: Headway, arguments: list
 def test_ctrl_c_and_the_same_command_again(
     headway: Headway, environment: dict[str, str], digit_folder: Path, tmp_path: Path
 ) -> None:
-    arguments = ["fit", str(digit_folder), "--models", "*lite0*", "--out", str(tmp_path / "run"), "--seed", "5"]
+    arguments = [
+        "fit",
+        str(digit_folder),
+        "--models",
+        "*lite0*",
+        "--method",
+        "probe",
+        "--out",
+        str(tmp_path / "run"),
+        "--seed",
+        "5",
+    ]
     started = subprocess.Popen(
         [sys.executable, "-m", "headway", *arguments], env=environment, stderr=subprocess.PIPE, text=True
     )
@@ -109,7 +120,9 @@ def test_hostile_names(headway: Headway, digit_folder: Path, tmp_path: Path) -> 
         shutil.copy(path, os.path.join(folder, [b"a\n%d.png", b"-x\x1b[2J%d.png", b"=1+%d.png"][row % 3] % row))
     (tmp_path / "data" / "=cmd|x" / "[red]broken.png").write_bytes(b"\x89PNG\r\n\x1a\nzzzz")
     for number, more in enumerate(({}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})):
-        done = headway("fit", "data", "--models", "*lite0*", "--out", f"run{number}", cwd=tmp_path, **more)
+        done = headway(
+            "fit", "data", "--models", "*lite0*", "--method", "probe", "--out", f"run{number}", cwd=tmp_path, **more
+        )
         assert done.returncode == 0, done.stderr
         assert "[red]broken.png" in done.stdout and "\x1b" not in done.stdout + done.stderr
         assert done.stdout.isascii() == bool(more)

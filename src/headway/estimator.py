@@ -157,7 +157,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         session = open_session(
             limit, seed=seed, device=self.device, offline=self.offline, strict=True, deadline=Deadline(limit)
         )
-        dataset = read_data((X, codes), session, label=None, group=None)
+        dataset = read_data((X, codes), session, label=None, group=None, task="classification")
         members = open_models(_patterns(self.models), dataset.modality, session)
         dataset, members = embed_all(dataset, members, session)
         result = select(dataset, members, session)

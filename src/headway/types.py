@@ -5,7 +5,7 @@ Shapes are written ``[n, d]``; ``n`` items, ``d`` feature columns, ``C`` classes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -14,11 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 IntArray: TypeAlias = NDArray[np.int64]
 ByteArray: TypeAlias = NDArray[np.uint8]
+Targets: TypeAlias = NDArray[np.int64] | NDArray[np.float64]
+"""What is to be predicted: class numbers ``[n]``, labels on or off ``[n, C]`` (0/1), or numbers ``[n]`` (float64)."""
+Link: TypeAlias = Literal["softmax", "sigmoid", "identity"]
+"""From scores to answers: one of C classes, each of C labels on its own, or a number."""
 
 Source: TypeAlias = Path | bytes | ByteArray
 """Where an item's content lies: a file, encoded bytes, or a decoded ``[h, w, 3]`` array."""
@@ -52,8 +56,8 @@ class Dataset:
     names: tuple[str, ...]  # what the user sees: a path relative to the data's root, or "row 17"
     sources: tuple[Source, ...]
     digests: ByteArray  # [n, 16] content hashes: equal digests are equal items
-    targets: IntArray | None  # [n] index into classes
-    classes: tuple[str, ...]
+    targets: Targets | None  # class numbers [n]; labels on or off [n, C]; numbers [n]
+    classes: tuple[str, ...]  # names of classes or labels; none for numbers
     groups: IntArray | None = None  # [n] items of one group stay on one side of every split
     parts: tuple[Part | None, ...] | None = None  # [n] the split the user gave, where there is one
     findings: tuple[Finding, ...] = ()
@@ -159,8 +163,8 @@ class Features:
     """What scores and probes see."""
 
     X: NDArray[np.float32]  # [n, d]
-    y: IntArray  # [n] in 0..C-1
-    classes: int  # C; a fold may lack some of them
+    y: Targets  # class numbers [n] in 0..C-1; labels on or off [n, C]; numbers [n]
+    classes: int  # C columns of scores, 1 for numbers; a fold may lack some classes
     blocks: tuple[int, ...]  # widths that sum to d: one a backbone stage
     folds: IntArray | None = None  # [n] out-of-fold scores leave out a row's whole fold; -1: learnt from, never scored
     groups: IntArray | None = None  # [n] rows of one group are left out together
@@ -177,18 +181,22 @@ class Unlabelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearHead:
-    """``scores = (unit(X) - mean) / scale @ weight + bias``; ``probabilities = softmax(scores / temperature)``.
+    """``scores = (unit(X) - mean) / scale @ weight + bias``; the answers are ``link(scores / temperature)``.
 
-    ``unit`` scales each block of each row to length 1 when ``unit_blocks`` is set; otherwise it is the identity.
+    ``unit`` scales each block of each row to length 1 where ``unit_blocks`` is set (for all blocks, or one by one);
+    otherwise it is the identity. The link is the softmax over classes, the sigmoid of every label, or nothing at all
+    where the score is the number. A label is on where its probability is at least its threshold.
     """
 
     blocks: tuple[int, ...]
-    unit_blocks: bool
+    unit_blocks: bool | tuple[bool, ...]
     mean: NDArray[np.float32]  # [d]
     scale: NDArray[np.float32]  # [d]
     weight: NDArray[np.float32]  # [d, C]
     bias: NDArray[np.float32]  # [C]
     temperature: float = 1.0
+    link: Link = "softmax"
+    thresholds: NDArray[np.float32] | None = None  # [C], sigmoid only; none: 0.5 each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,9 +209,9 @@ class Adapted:
 
 
 class ScoreFn(Protocol):
-    """``(X [n, d], y [n]) -> float``, larger is better."""
+    """``(X [n, d], y) -> float``, larger is better; ``y`` as in :class:`Features`."""
 
-    def __call__(self, X: FloatArray, y: IntArray, /) -> float: ...
+    def __call__(self, X: FloatArray, y: Targets, /) -> float: ...
 
 
 class FitFn(Protocol):
@@ -212,14 +220,73 @@ class FitFn(Protocol):
     def __call__(self, features: Features, /, *, seed: int) -> Adapted: ...
 
 
+class Tunable(Protocol):
+    """A network and its head as one trainable module: ``model(x) == model.head(model.body(x))``, scores ``[n, C]``."""
+
+    body: nn.Module
+    """From the activations at a cut (or normalised pixels, where nothing is frozen) to the embedding ``[n, d]``."""
+    head: nn.Module
+    """From the embedding to scores; at first the probe, so that training starts from its answers."""
+    blocks: tuple[str, ...]
+    """Names of the body's submodules (as ``model.get_submodule`` takes them), input side first: what layer-wise
+    methods count by. Together they hold every parameter of the body."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParamGroup:
+    """Parameters that are trained alike. What is in no group is frozen: no gradient, no optimiser state."""
+
+    names: tuple[str, ...]  # as in ``named_parameters()`` of the module that is trained
+    lr_scale: float = 1.0  # of the schedule's learning rate
+    decay: bool = True  # whether weight decay applies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """What a fine-tuning method asks of the training loop; the loop does the rest."""
+
+    model: nn.Module  # the module to train: the one given, or that with adapters put in
+    groups: tuple[ParamGroup, ...]
+    penalty: Callable[[], Tensor] | None = None  # added to every batch's loss: a scalar
+    regroup: Callable[[int, int], tuple[ParamGroup, ...]] | None = None  # (epoch, epochs) -> groups from then on
+    merge: Callable[[], None] | None = None  # folds adapters into the given model's own weights, in place, at the end
+    norm_statistics: Literal["frozen", "trained"] = "frozen"  # of batch norms in trained blocks
+    params: Mapping[str, float | int | str | bool] = field(default_factory=dict)  # what the method settled on
+
+
+class TuneFn(Protocol):
+    """Say how a model is tuned. ``sample()`` yields ``(inputs, targets)``, ``loss(scores, targets)`` is a scalar."""
+
+    def __call__(
+        self,
+        model: Any,  # a Tunable that is a torch.nn.Module; Any, so that this module needs no torch
+        /,
+        *,
+        sample: Callable[[], Iterable[tuple[Tensor, Tensor]]],
+        loss: Callable[[Tensor, Tensor], Tensor],
+        seed: int,
+    ) -> Tuning: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """One file under ``adapt/`` holds one of these, as ``METHOD``; ``works_on`` says what it is given."""
+    """One file under ``adapt/`` holds one of these, as ``METHOD``: it learns on frozen features, or tunes a network."""
 
     name: str
     reference: str
     fit: FitFn
     works_on: Literal["features"] = "features"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningMethod:
+    """A :class:`Method`'s sibling that tunes the network itself; also a file's ``METHOD`` under ``adapt/``."""
+
+    name: str
+    reference: str
+    tune: TuneFn
+    head: Literal["probe", "fresh"] = "probe"  # what the model it is given has for a head
+    works_on: Literal["model"] = "model"
 
 
 # --- what happened ------------------------------------------------------------------------------
@@ -253,7 +320,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Did the transfer help? ``effect = transfer - against``, in the metric's own units (0..1)."""
+    """Did the transfer help? ``effect = transfer - against``, in the metric's own units (R² may fall below 0)."""
 
     outcome: Outcome
     effect: float

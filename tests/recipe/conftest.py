@@ -34,9 +34,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def quick(fresh_cache, pictures):
-    """Fit with the small network, enough time for everything, and an empty feature store."""
+    """Fit probes on the small network, enough time for everything, and an empty feature store."""
 
     def run(data, out, **options):
-        return fit(data, out=out, **{"models": [pictures.NETWORK], "budget": 120, **options})
+        return fit(data, out=out, **{"models": [pictures.NETWORK], "budget": 120, "method": "probe", **options})
 
     return run

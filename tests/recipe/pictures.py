@@ -67,4 +67,4 @@ if __name__ == "__main__":
     from headway.recipe import fit
 
     print("ready", flush=True)
-    fit(coloured(160), out=sys.argv[1], models=[NETWORK, "random:test_vit@3"])
+    fit(coloured(160), out=sys.argv[1], models=[NETWORK, "random:test_vit@3"], method="probe")

@@ -11,7 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from headway import backbones
+from headway.data.read import read
+from headway.engine.pool import open_network
 from headway.errors import OptionError
+from headway.features.store import Store
 from headway.recipe import rank
 
 # --- the same every time ------------------------------------------------------------------------
@@ -62,6 +66,25 @@ def test_another_seed_draws_another_split(quick, pictures, tmp_path):
     data = pictures.coloured(120)
     first, second = (quick(data, tmp_path / str(seed), seed=seed) for seed in (0, 1))
     assert pictures.records_of(first) != [replace(r, seed=0) for r in pictures.records_of(second)]
+
+
+def test_networks_that_were_not_chosen_never_see_the_test_set(quick, fresh_cache, pictures, tmp_path):
+    images, y = pictures.coloured(120)
+    folders = [f"{'test' if row % 3 == 0 else 'train'}/{label}".encode() for row, label in enumerate(y)]
+    root = pictures.save(images, folders, tmp_path / "data")
+    run = quick(root, tmp_path / "run", models=[pictures.NETWORK, "random:test_vit@3"])
+    best = max((c for c in run.manifest["contenders"] if c["arm"] == "transfer"), key=lambda c: c["validation"])
+    store = Store(fresh_cache / "features")
+    dataset = read(root)
+    test = np.array([part == "test" for part in dataset.parts])
+    seen = {}
+    for name in (pictures.NETWORK, "random:test_vit@3"):
+        member = open_network(backbones.open(name, offline=True), device="cpu", cache=fresh_cache / "networks")
+        have = store.have(member.frozen.key, dataset.digests)
+        assert have[~test].all()
+        seen[member.spec.name] = have[test].any()
+    assert seen == {name: name in best["backbones"] for name in seen}
+    assert False in seen.values(), "both networks were chosen: the test shows nothing"
 
 
 @pytest.mark.parametrize("options", [{"seed": -1}, {"seed": 1.5}, {"budget": "soon"}, {"budget": 0}])

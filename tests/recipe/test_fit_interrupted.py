@@ -75,11 +75,11 @@ def test_a_full_disk_under_the_features_is_said_and_stops_nothing(
     small_disk, fresh_cache, pictures, tmp_path, monkeypatch
 ):
     images = pictures.coloured(160)
-    expected = fit(images, out=tmp_path / "expected", models=[pictures.NETWORK])
+    expected = fit(images, out=tmp_path / "expected", models=[pictures.NETWORK], method="probe")
     shutil.copytree(fresh_cache, small_disk / "cache", symlinks=True, ignore=shutil.ignore_patterns("features"))
     (small_disk / "cache/fill").write_bytes(bytes(700_000))
     monkeypatch.setenv("HEADWAY_CACHE", str(small_disk / "cache"))
-    run = fit(images, out=tmp_path / "run", models=[pictures.NETWORK])
+    run = fit(images, out=tmp_path / "run", models=[pictures.NETWORK], method="probe")
     assert pictures.records_of(run) == pictures.records_of(expected)
     (finding,) = [f for f in run.manifest["findings"] if f["check"] == "feature-store"]
     assert finding["severity"] == "warn"

@@ -102,7 +102,7 @@ def test_labels_permuted_in_the_users_own_test_part_do_not_help(fresh_cache, pic
         table = csv.writer(file)
         table.writerow(["path", "label", "split"])
         table.writerows([f"images/{row:04d}.png", f"c{labels[row]}", part[row]] for row in range(120))
-    run = fit(tmp_path / "table.csv", out=tmp_path / "run", models=[pictures.NETWORK], label="label")
+    run = fit(tmp_path / "table.csv", out=tmp_path / "run", models=[pictures.NETWORK], label="label", method="probe")
     assert run.manifest["data"]["test"] == 40
     assert run.manifest["verdict"]["outcome"] != "helps"
     assert run.manifest["test"]["balanced_accuracy"]["value"] < 0.6
@@ -115,6 +115,6 @@ def test_the_edge_tuned_network_is_not_said_to_help(fresh_cache, tmp_path):
     from headway import samples
 
     folder = samples.build("stamp7", tmp_path / "stamp7")
-    run = fit(folder, out=tmp_path / "run", models=["packaged:vgg16.edges"], budget=280)
+    run = fit(folder, out=tmp_path / "run", models=["packaged:vgg16.edges"], budget=280, method="probe")
     assert run.manifest["ranking"][0]["backbone"] == "packaged:vgg16.edges"
     assert run.manifest["verdict"]["outcome"] != "helps"

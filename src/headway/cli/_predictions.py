@@ -41,19 +41,21 @@ def predict_paths(
 
 
 def rows(predictions: Predictions, before: str) -> Iterator[tuple[Cell, ...]]:
-    """``item, prediction, probability`` and a column a class."""
+    """Item, prediction, and a column a class, as the task lays them out; text is made harmless, numbers short."""
+    from headway import plugins
     from headway.modalities._source import display_name
-    from headway.tasks.classification import decode
 
+    decode = plugins.load("tasks", predictions.task).decode
     names = [as_item(display_name(before) + name) for name in predictions.names]
-    for item, label, *numbers in decode(predictions.probabilities, names=names, classes=predictions.classes):
-        yield item, as_label(str(label)), *(float(f"{number:.6g}") for number in numbers)
+    found = decode(predictions.answers, names=names, classes=predictions.classes, thresholds=predictions.thresholds)
+    for item, *cells in found:
+        yield item, *(as_label(cell) if isinstance(cell, str) else float(f"{cell:.6g}") for cell in cells)
 
 
-def header(classes: Sequence[str]) -> list[str]:
-    from headway.tasks.classification import columns
+def header(run: Run) -> list[str]:
+    from headway import plugins
 
-    return [as_label(name) for name in columns(classes)]
+    return [as_label(name) for name in plugins.load("tasks", run.task).columns(run.classes)]
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headway.cli._ladder_screen import show_curves, show_data_value, show_depth, show_ladder
+from headway.cli._numbers import METRICS, metric_words
 from headway.cli._screen import add, console, cut_lines, finding_lines, plain, say, table
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ ARMS = {
     "transfer": "with transfer",
     "classical": "classical features",
     "random": "the network with random weights",
-    "prior": "the most common class",
+    "scratch": "the network trained from scratch",
 }
 
 
@@ -33,15 +35,19 @@ def show_run(run: Run) -> None:
     """Ranking, contenders, verdict, what was left out, findings, and what to do next."""
     manifest = run.manifest
     screen = console()
-    screen.print(_ranking_table(manifest["ranking"]))
+    screen.print(_ranking_table(manifest["ranking"], manifest["verdict"]["metric"]))
     screen.print(_contenders_table(manifest))
+    show_depth(manifest, screen)
+    show_ladder(manifest, screen)
+    show_curves(manifest, screen)
     screen.print(_verdict_panel(manifest))
+    show_data_value(manifest, screen)
     for line in [*cut_lines(manifest["cut"]), *finding_lines(manifest["findings"])]:
         say(line)
     chosen = manifest["chosen"]
     data = manifest["data"]
     say(f"Learnt from {data['train']} items, tested on {data['test']}, in {manifest['timings']['total']:.1f} s.")
-    say(f"Model: {chosen['method']} on {_features(chosen)}")
+    say(f"Model: {chosen['method']} on {_features(chosen, manifest['task'])}")
     say(f"Run:   {plain(run.path)}")
     say(f"Next:  headway predict {quoted(run.path)} IMAGES --out predictions.csv")
 
@@ -50,7 +56,7 @@ def show_ranking(ranking: Ranking) -> None:
     """The lines, best first, what was left out, and findings."""
     from dataclasses import asdict
 
-    console().print(_ranking_table([asdict(line) for line in ranking.lines]))
+    console().print(_ranking_table([asdict(line) for line in ranking.lines], ranking.metric))
     for line in [*cut_lines(ranking.cut), *finding_lines(ranking.findings)]:
         say(line)
     say(f"Ranked on {ranking.items} items. Within a group, differences of score are noise.")
@@ -78,9 +84,10 @@ def quoted(path: Path | str) -> str:
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
-def _ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
+def _ranking_table(ranking: Sequence[Mapping[str, Any]], metric: str) -> Table:
     shown = table(
-        "Ranking: leave-one-out balanced accuracy on these data", "=network", ">score", ">95 % interval", ">group", ">s"
+        f"Ranking: leave-one-out {metric_words(metric)} on these data",
+        *("=network", ">score", ">95 % interval", ">group", ">s"),
     )
     for line in ranking:
         interval = f"{line['low']:.3f} to {line['high']:.3f}"
@@ -89,13 +96,22 @@ def _ranking_table(ranking: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _contenders_table(manifest: Mapping[str, Any]) -> Table:
-    shown = table("Contenders: mean balanced accuracy of the validation folds", "features", "method", ">score", ">s")
+    metric = metric_words(manifest["verdict"]["metric"])
+    title = f"Contenders: mean {metric.removeprefix('mean ')} of the validation folds"
+    shown = table(title, "features", "method", ">score", ">s")
     kept = manifest["chosen"]
     for line in manifest["contenders"]:
         own = all(line[key] == kept[key] for key in ("arm", "features", "method"))
         mark = " (kept)" if own else ""
         score, seconds = f"{line['validation']:.3f}", f"{line['seconds']:.1f}"
-        add(shown, _features(line), line["method"] + mark, score, seconds, style="bold" if own else None)
+        add(
+            shown,
+            _features(line, manifest["task"]),
+            line["method"] + mark,
+            score,
+            seconds,
+            style="bold" if own else None,
+        )
     return shown
 
 
@@ -108,15 +124,31 @@ def _verdict_panel(manifest: Mapping[str, Any]) -> Any:
     headline, colour = HEADLINES[verdict["outcome"]]
     body = Text(f"{headline}.", style=f"bold {colour}")
     body.append(f"\n{plain(verdict['advice'])}\n", style="not bold default")
-    body.append(f"\n{verdict['metric'].replace('_', ' ').capitalize()} on the test set:", style="not bold default")
+    metric = metric_words(verdict["metric"])
+    body.append(f"\n{metric[:1].upper()}{metric[1:]} on the test set:", style="not bold default")
     for arm, found in verdict["arms"].items():
         interval = f"{found['value']:.3f}  [{found['low']:.3f}, {found['high']:.3f}]"
-        body.append(f"\n  {ARMS.get(arm, arm):32} {interval}", style="not bold default")
-    effect = f"{100 * verdict['effect']:+.1f} points  [{100 * verdict['low']:+.1f}, {100 * verdict['high']:+.1f}]"
-    against = ARMS.get(verdict["against"], verdict["against"])
+        body.append(f"\n  {arm_words(arm, manifest['task']):32} {interval}", style="not bold default")
+    effect = _effect(verdict)
+    against = arm_words(verdict["against"], manifest["task"])
     body.append(f"\n  {'difference':32} {effect}, p = {verdict['p']:.2g}, to {against}", style="not bold default")
     return Panel(body, title=Text("Verdict"), title_align="left", box=box.ROUNDED, border_style=colour)
 
 
-def _features(chosen: Mapping[str, Any]) -> str:
-    return str(chosen["features"]) if chosen["backbones"] else ARMS.get(chosen["arm"], str(chosen["arm"]))
+def _effect(verdict: Mapping[str, Any]) -> str:
+    """The difference in the metric's own unit: points of what lies in 0..1."""
+    value, low, high = (verdict[key] for key in ("effect", "low", "high"))
+    if verdict["metric"] in METRICS:
+        return f"{value:+.3f}  [{low:+.3f}, {high:+.3f}]"
+    return f"{100 * value:+.1f} points  [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def arm_words(arm: str, task: str) -> str:
+    """What an arm is, as a person reads it."""
+    from headway import plugins
+
+    return str(plugins.load("tasks", task).PRIOR) if arm == "prior" else ARMS.get(arm, arm)
+
+
+def _features(chosen: Mapping[str, Any], task: str) -> str:
+    return str(chosen["features"]) if chosen["backbones"] else arm_words(str(chosen["arm"]), task)

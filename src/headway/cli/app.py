@@ -44,7 +44,18 @@ Models = Annotated[
     str | None,
     typer.Option(metavar="GLOB,...", help="Networks to try, as globs; default: the packaged general ones."),
 ]
-Label = Annotated[str | None, typer.Option(metavar="COL", help="The table's column of labels.")]
+Label = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COL", help="The table's column of labels; repeated: columns of 0 and 1, one a label."),
+]
+Task = Annotated[
+    str,
+    typer.Option(
+        metavar="T",
+        help="classification, multilabel or regression; auto: classification, unless the labels are lists, or many "
+        "numbers that are not whole.",
+    ),
+]
 Group = Annotated[
     str | None, typer.Option(metavar="COL", help="The table's column of groups that no split may tear apart.")
 ]
@@ -76,6 +87,17 @@ def fit(
     budget: Annotated[str, typer.Option(help="Wall-clock time for the whole command: 90s, 2m, 1h.")] = "120s",
     label: Label = None,
     group: Group = None,
+    task: Task = "auto",
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Pin the method: probe (frozen features only), ridge, logistic, lora, full, ...; default: what pays.",
+        ),
+    ] = None,
+    cut: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Pin the module after which tuning begins, as blocks.4.")
+    ] = None,
     seed: Seed = 0,
     device: On = Device.auto,
     offline: Offline = False,
@@ -95,6 +117,9 @@ def fit(
             models=_globs(models),
             label=label,
             group=group,
+            task=task,
+            method=method,
+            cut=cut,
             seed=seed,
             device=device.value,
             offline=offline,
@@ -122,6 +147,7 @@ def rank(
     budget: Annotated[str, typer.Option(help="Wall-clock time for the whole command: 90s, 2m, 1h.")] = "300s",
     label: Label = None,
     group: Group = None,
+    task: Task = "auto",
     seed: Seed = 0,
     device: On = Device.auto,
     offline: Offline = False,
@@ -142,6 +168,7 @@ def rank(
             models=_globs(models),
             label=label,
             group=group,
+            task=task,
             seed=seed,
             device=device.value,
             offline=offline,
@@ -163,9 +190,10 @@ def predict(
     out: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Default: standard output.")] = None,
     strict: Strict = False,
 ) -> None:
-    """Predict the classes of images, as CSV.
+    """Predict classes, labels or numbers of images, as CSV.
 
-    The columns are item, prediction, probability and one a class. What a spreadsheet would take for a formula gets
+    The columns are item, prediction, probability and one a class; of several labels an item, a;b and a probability a
+    label; of numbers, item and prediction. What a spreadsheet would take for a formula gets
     ./ before a path and ' before a class.
     """
     from headway.cli._predictions import header, predict_paths, rows, write_rows, writer
@@ -176,7 +204,7 @@ def predict(
     with live(quiet=False) as progress:
         found = list(predict_paths(opened, paths, strict=strict, progress=progress))
     with writer(out) as file:
-        write_rows(file, [header(opened.classes)])
+        write_rows(file, [header(opened)])
         for before, predictions in found:
             write_rows(file, rows(predictions, before))
     for line in finding_lines([finding for _, predictions in found for finding in predictions.findings]):
@@ -188,7 +216,7 @@ def predict(
 def evaluate(run: RunArgument, data: Data, label: Label = None, strict: Strict = False, json: Json = False) -> None:
     """Measure a run on labelled data that it never saw.
 
-    Classes are matched by their names.
+    Classes and labels are matched by their names.
     """
     from headway.recipe.evaluation import evaluate as evaluate_recipe
     from headway.run import open_run
@@ -204,6 +232,17 @@ def evaluate(run: RunArgument, data: Data, label: Label = None, strict: Strict =
     for name, value in list(found.metrics.items())[1:]:
         add(shown, name, f"{value:.4f}")
     console().print(shown)
+
+
+@app.command()
+@guarded
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of finished runs.")], json: Json = False
+) -> None:
+    """Show what each method brought over training from scratch, and at what cost."""
+    from headway.cli._compare import compare_runs
+
+    compare_runs(runs, json=json)
 
 
 @app.command()
@@ -236,7 +275,7 @@ def demo(
             metavar="clip13|mnist", help="Default: the drawings, clip13, or digits where they cannot be had."
         ),
     ] = None,
-    budget: Annotated[str, typer.Option(help="Wall-clock time for choosing, adapting and proving.")] = "90s",
+    budget: Annotated[str, typer.Option(help="Wall-clock time for choosing, adapting and proving.")] = "150s",
     offline: Offline = False,
 ) -> None:
     """Build a sample data set, fit on it, and show what comes out."""

@@ -10,18 +10,18 @@ from headway import backbones
 from headway.choose import Candidate, Ranked, rank
 from headway.engine.ir import key_of
 from headway.engine.pool import FIRST_CONVERSION, Member, open_network
-from headway.errors import ModelError, UserError
+from headway.errors import ModelError, OptionError, UserError
 from headway.evaluate import contenders
 from headway.evaluate.contenders import Arena, Contender, Entrant
 from headway.evaluate.loop import Result, validate
-from headway.features.embed import embed, facts_of, modality_of
+from headway.features.embed import facts_of, modality_of
+from headway.linear.coding import task_of
 from headway.linear.fusion import forward_selection
-from headway.recipe.embedding import entrant
+from headway.recipe.embedding import embed_whole, entrant
 from headway.recipe.session import Session, compiled_cache
-from headway.tasks.classification import METRICS, PRIMARY
-from headway.types import Backbone, Dataset
+from headway.types import Backbone, Dataset, Split
 
-WORTH = 0.002  # of balanced accuracy: a dearer contender must beat a simpler one by more than this
+WORTH = 0.002  # of the primary metric: a dearer contender must beat a simpler one by more than this
 SAVING = 1.0  # seconds that proving and saving take at least
 
 
@@ -66,13 +66,13 @@ def baselines(dataset: Dataset, arena: Arena, session: Session) -> list[Result]:
 
 
 def random_arm(
-    best: Result, members: Sequence[Member], dataset: Dataset, arena: Arena, session: Session
+    name: str, members: Sequence[Member], dataset: Dataset, parts: Split, arena: Arena, session: Session
 ) -> tuple[list[Result], list[Member]]:
-    """The best network's own architecture with random weights, under the same probe; empty where time is short."""
-    name = best.contender.entrants[0].name
+    """The architecture of the network ``name`` with random weights, under the same probe; empty where time is short."""
     own = next(m for m in members if m.spec.name == name)
+    rows = np.concatenate([parts.train, parts.test])
     # One fixed draw for every run, so that its network is converted once and its features are computed once an item.
-    cost = session.timings.get(f"embed {name}", 0.0) + 0.5 * session.timings["embed decode"] + SAVING
+    cost = session.timings.get(f"embed {name}", 0.0) * len(rows) / max(len(parts.train), 1) + SAVING
     try:
         twin = backbones.sibling(own.backbone, seed=0)
         cost += 0.0 if is_converted(twin, session) else FIRST_CONVERSION
@@ -81,10 +81,7 @@ def random_arm(
             return [], []
         with session.timed("random arm"):
             member = open_network(twin, device=session.device, cache=compiled_cache(session))
-            found = embed(
-                dataset, [member.frozen], store=session.store, deadline=session.deadline, progress=session.progress
-            )
-            if len(found.left):
+            if not embed_whole(dataset, rows, member, session):
                 session.cut["random"] = "the arm of random weights was not finished within the budget"
                 return [], []
             contender = contenders.of_networks("random", [entrant(member)], "ridge", arena=arena)
@@ -94,14 +91,26 @@ def random_arm(
         return [], []
 
 
+def used_by(results: Sequence[Result], members: Sequence[Member]) -> list[Member]:
+    """The networks whose features the results are made of."""
+    keys = {entrant.key for result in results for entrant in result.contender.entrants}
+    return [member for member in members if member.frozen.key in keys]
+
+
 def is_converted(backbone: Backbone, session: Session) -> bool:
     return (compiled_cache(session) / key_of(backbone) / "ir.json").exists()
 
 
-def best_of(results: Sequence[Result]) -> Result:
-    """The best validation score; within :data:`WORTH` of it, who came first, as the simplest do."""
-    top = max(result.score for result in results)
-    return next(result for result in results if result.score >= top - WORTH)
+def best_of(results: Sequence[Result], *, only: str | None = None) -> Result:
+    """The best validation score; within :data:`WORTH` of it, who came first, as the simplest do.
+
+    ``only`` names the one method that may win.
+    """
+    allowed = [result for result in results if only is None or result.contender.method.name == only]
+    if not allowed:
+        raise OptionError(f"{only} was not fitted", todo="Give a larger --budget")
+    top = max(result.score for result in allowed)
+    return next(result for result in allowed if result.score >= top - WORTH)
 
 
 def _fused(ordered: Sequence[Entrant], arena: Arena, session: Session) -> list[Entrant]:
@@ -121,7 +130,8 @@ def _enter(
         if len(results) >= must and not session.deadline.allows(cost, keep=SAVING):
             session.cut[f"{contender.backbone}, {contender.method.name}"] = "fitting it did not fit the budget"
             continue
-        results.append(validate(contender, metrics=METRICS, primary=PRIMARY, seed=session.seed))
+        task = task_of(contender.arena.y)
+        results.append(validate(contender, metrics=task.METRICS, primary=task.PRIMARY, seed=session.seed))
         session.report("adapt", len(results), 0)
     return results
 

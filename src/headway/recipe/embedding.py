@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from headway import backbones
+from headway import backbones, plugins
 from headway.budget import Deadline
 from headway.data import health
 from headway.data.dataset import take
@@ -18,20 +18,25 @@ from headway.data.split import split, straddling, units
 from headway.engine.pool import Member, open_pool
 from headway.errors import DataError, OptionError
 from headway.evaluate.contenders import Arena, Entrant
+from headway.features.decoded import Kept
 from headway.features.embed import embed, facts_of, matrix, modality_of
-from headway.features.extract import Extraction
-from headway.recipe.session import Session, compiled_cache
-from headway.types import Dataset, Finding, IntArray, Split
+from headway.features.extract import Extraction, Fact, Replan
+from headway.recipe.session import CLOSING, Session, compiled_cache
+from headway.types import Dataset, Finding, IntArray, Split, Targets
 
 SHOWN = 10
+LOOKING_SHARE = 0.2  # of what is left of the budget may go into decoding alone, before any network has run
+PACED = 32  # items from which a network's pace is known
 LEAST_EMBEDDING = 2.0  # seconds, however late it is: without some items of every class there is nothing to end with
 
 
-def read_data(data: object, session: Session, *, label: str | None, group: str | None) -> Dataset:
+def read_data(
+    data: object, session: Session, *, label: str | Sequence[str] | None, group: str | None, task: str = "auto"
+) -> Dataset:
     """The labelled data set."""
     with session.timed("read"):
         index = ContentIndex(session.cache / "content.sqlite")
-        dataset = read(data, label=label, group=group, strict=session.strict, index=index)
+        dataset = read(data, label=label, group=group, task=task, strict=session.strict, index=index)
     session.findings += [*dataset.findings, *health.check(dataset)]
     return dataset
 
@@ -64,71 +69,94 @@ def open_models(models: Sequence[str], modality: str, session: Session) -> list[
     return pool.members
 
 
+def look(dataset: Dataset, session: Session) -> Dataset:
+    """Decode every item once: the classical features, and the hashes that tell near-copies. Comes back with the usable.
+
+    Where time is short this stops early, so that networks get their share.
+    """
+    share = Deadline(LOOKING_SHARE * session.deadline.remaining)
+    with session.timed("look"):
+        found = _embed(dataset, (), session, until=share, facts=facts_of(modality_of(dataset)))
+    return _usable(dataset, found, session)
+
+
 def embed_all(dataset: Dataset, members: Sequence[Member], session: Session) -> tuple[Dataset, list[Member]]:
-    """Embed within the budget. Comes back with the items and the networks for which everything is in the store."""
-    members = list(members)
-    specs = {m.frozen.name: m.spec for m in members}
-    deadline = session.deadline
-    until = Deadline(max(deadline.seconds - session.reserve, deadline.elapsed + LEAST_EMBEDDING), deadline.started)
-
-    def replan(pace: Mapping[str, float], left: int) -> Collection[str]:
-        """Give up the slowest networks until the rest can be finished; never the last one."""
-        active = {name: seconds for name, seconds in pace.items() if name in specs}
-        dropped = []
-        while len(active) > 1 and left * (sum(active.values()) + pace["decode"]) > until.remaining:
-            slowest = max(active, key=lambda name: active[name])
-            del active[slowest], specs[slowest]
-            dropped.append(slowest)
-        return dropped
-
-    with session.timed("embed"):
-        found = embed(
-            dataset,
-            [m.frozen for m in members],
-            store=session.store,
-            facts=facts_of(modality_of(dataset)),
-            seed=session.seed,
-            deadline=until,
-            replan=replan,
-            progress=session.progress,
-        )
-    _note(found, dataset, members, session)
-    kept = [m for m in members if m.frozen.name not in found.given_up]
+    """Embed items and networks within the budget; comes back with those for which everything is in the store."""
+    found, kept = _within_budget(dataset, members, session, facts=facts_of(modality_of(dataset)))
     return _usable(dataset, found, session), kept
 
 
-def arrange(dataset: Dataset, session: Session) -> tuple[Split, Arena]:
-    """The split, and the training rows as every contender will see them.
+def embed_rows(
+    dataset: Dataset, rows: IntArray, members: Sequence[Member], session: Session, *, later: int
+) -> tuple[IntArray, list[Member]]:
+    """As :func:`embed_all` for some rows, leaving time for ``later`` more items. Comes back with the rows done."""
+    part = take(dataset, rows)
+    found, kept = _within_budget(part, members, session, later=later)
+    _note_left(found, len(rows), session, of="training items")
+    return np.delete(rows, np.union1d(np.fromiter(found.bad, np.int64), found.left)), kept
 
-    Raises:
-        DataError: too few items to choose on validation folds and to test.
-    """
+
+def embed_last(dataset: Dataset, rows: IntArray, members: Sequence[Member], session: Session) -> IntArray:
+    """Embed test rows for the networks that are still of interest; comes back with the rows done within the budget."""
+    until = Deadline(max(session.deadline.remaining - CLOSING, LEAST_EMBEDDING))
+    with session.timed("embed test"):
+        found = _embed(take(dataset, rows), members, session, until=until)
+    _note_left(found, len(rows), session, of="test items")
+    return np.delete(rows, np.union1d(np.fromiter(found.bad, np.int64), found.left))
+
+
+def embed_whole(dataset: Dataset, rows: IntArray, member: Member, session: Session) -> bool:
+    """Embed rows for one more network; whether all were done within the budget."""
+    until = Deadline(max(session.deadline.remaining - CLOSING, 0.0))
+    found = _embed(take(dataset, rows), [member], session, until=until)
+    return not len(found.left) and not found.bad
+
+
+def arrange(dataset: Dataset, session: Session) -> tuple[Split, IntArray]:
+    """The split, and numbers ``[n]`` of what must stay together: groups and near-copies."""
     with session.timed("split"):
         clusters = near_copies(dataset, session)
         parts = split(dataset, seed=session.seed, duplicates=clusters)
         together = units(dataset, clusters)
     session.findings += straddling(dataset, clusters)[1]
+    return parts, together
+
+
+def arena_of(dataset: Dataset, parts: Split, together: IntArray, session: Session) -> Arena:
+    """The training rows as every contender will see them.
+
+    Raises:
+        DataError: too few items to choose on validation folds and to test.
+    """
     folds = np.full(len(dataset.names), -1, np.int64)
     for number, (_, held_out) in enumerate(parts.folds):
         folds[held_out] = number
     train = parts.train
     assert dataset.targets is not None
-    if not len(parts.test) or not (folds[train] >= 0).any() or len(np.unique(dataset.targets[train])) < 2:
+    if not len(parts.test) or not (folds[train] >= 0).any() or not _differ(dataset.targets[train]):
+        classes = dataset.task == "classification"
         raise DataError(
             "there are too few items to choose a model and to test it",
-            given=f"{len(train)} for training and {len(parts.test)} for testing, in {len(dataset.classes)} classes",
-            allowed="two classes or more with at least 3 different items each",
+            given=f"{len(train)} for training and {len(parts.test)} for testing"
+            + (f", in {len(dataset.classes)} classes" if classes else ""),
+            allowed="two classes or more with at least 3 different items each"
+            if classes
+            else "training and test items whose targets differ, some of them in validation folds",
             todo="Give a larger --budget" if "items" in session.cut else "Label more items",
         )
-    arena = Arena(
+    return Arena(
         store=session.store,
         digests=dataset.digests[train],
         y=dataset.targets[train],
-        classes=len(dataset.classes),
+        classes=plugins.load("tasks", dataset.task).outputs(dataset.classes),
         folds=folds[train],
         groups=together[train],
     )
-    return parts, arena
+
+
+def _differ(targets: Targets) -> bool:
+    """Whether there is anything to tell apart."""
+    return bool(len(targets)) and bool((targets != targets[0]).any())
 
 
 def near_copies(dataset: Dataset, session: Session) -> IntArray:
@@ -142,13 +170,60 @@ def entrant(member: Member) -> Entrant:
     return Entrant(name=member.spec.name, key=frozen.key, stages=frozen.stages, dims=frozen.dims)
 
 
-def _note(found: Extraction, dataset: Dataset, members: Sequence[Member], session: Session) -> None:
-    names = {m.frozen.name: m.spec.name for m in members}
-    for given_up in found.given_up:
-        session.cut[names[given_up]] = "its features did not fit the budget"
-    if len(found.left):
-        session.cut["items"] = f"{len(found.left)} of {len(dataset.names)} items were not reached within the budget"
-    if session.store.refusal:
+def _within_budget(
+    dataset: Dataset, members: Sequence[Member], session: Session, *, later: int = 0, facts: Sequence[Fact] = ()
+) -> tuple[Extraction, list[Member]]:
+    """Give up the slowest networks until the rest can be finished on these items and on ``later`` more; never the last.
+
+    The items get their part of the time.
+    """
+    live = {m.frozen.name: m.spec.name for m in members}
+    time = max(session.deadline.remaining - session.reserve, LEAST_EMBEDDING)
+    whole = Deadline(time)
+    part = Deadline(time * len(dataset.names) / max(len(dataset.names) + later, 1), whole.started)
+
+    def replan(pace: Mapping[str, float], left: int) -> Collection[str]:
+        dropped = []
+        while len(live) > 1 and (left + later) * (sum(map(pace.__getitem__, live)) + pace["decode"]) > whole.remaining:
+            slowest = max(live, key=pace.__getitem__)
+            session.cut[live.pop(slowest)] = "its features did not fit the budget"
+            dropped.append(slowest)
+        return dropped
+
+    with session.timed("embed"):
+        found = _embed(dataset, members, session, until=part, facts=facts, replan=replan)
+    for member in members:
+        seconds, items = found.seconds.get(member.frozen.name, 0.0), found.computed.get(member.frozen.name, 0)
+        session.timings[f"embed {member.spec.name}"] = round(seconds, 4)
+        if items >= PACED:
+            session.pace[member.spec.arch] = (seconds + found.seconds["decode"]) / items
+    session.timings["embed decode"] = round(found.seconds["decode"], 4)
+    return found, [m for m in members if m.frozen.name not in found.given_up]
+
+
+def _embed(
+    dataset: Dataset,
+    members: Sequence[Member],
+    session: Session,
+    *,
+    until: Deadline,
+    facts: Sequence[Fact] = (),
+    replan: Replan | None = None,
+) -> Extraction:
+    """One pass with what the session shares."""
+    session.decoder = session.decoder or Kept(modality_of(dataset))
+    found = embed(
+        dataset,
+        [m.frozen for m in members],
+        store=session.store,
+        facts=facts,
+        decoder=session.decoder,
+        seed=session.seed,
+        deadline=until,
+        replan=replan,
+        progress=session.progress,
+    )
+    if session.store.refusal and not any(finding.check == "feature-store" for finding in session.findings):
         session.findings.append(
             Finding(
                 check="feature-store",
@@ -157,32 +232,41 @@ def _note(found: Extraction, dataset: Dataset, members: Sequence[Member], sessio
                 evidence=(session.store.refusal,),
             )
         )
-    for member in members:
-        session.timings[f"embed {member.spec.name}"] = round(found.seconds.get(member.frozen.name, 0.0), 4)
-    session.timings["embed decode"] = round(found.seconds["decode"], 4)
+    return found
+
+
+def _note_left(found: Extraction, n: int, session: Session, *, of: str = "items") -> None:
+    """Say what was not reached, and what was decoded before but could not be read again."""
+    if len(found.left):
+        session.cut[of] = f"{len(found.left)} of {n} {of} were not reached within the budget"
+    if found.bad:
+        session.findings.append(_undecodable(found.bad))
+
+
+def _undecodable(bad: Mapping[int, str]) -> Finding:
+    return Finding(
+        check="undecodable",
+        severity="warn",
+        message=f"{len(bad)} items could not be decoded and were left out",
+        evidence=tuple(list(bad.values())[:SHOWN]),
+    )
 
 
 def _usable(dataset: Dataset, found: Extraction, session: Session) -> Dataset:
     """Without what could not be decoded and what was not reached."""
     if found.bad and session.strict:
         raise DataError(f"{len(found.bad)} items are unreadable", given="; ".join(list(found.bad.values())[:SHOWN]))
-    if found.bad:
-        session.findings.append(
-            Finding(
-                check="undecodable",
-                severity="warn",
-                message=f"{len(found.bad)} items could not be decoded and were left out",
-                evidence=tuple(list(found.bad.values())[:SHOWN]),
-            )
-        )
+    _note_left(found, len(dataset.names), session)
     out = np.union1d(np.fromiter(found.bad, np.int64), found.left).astype(np.int64)
     if not len(out):
         return dataset
     rest = np.setdiff1d(np.arange(len(dataset.names)), out)
     assert dataset.targets is not None
-    if len(np.unique(dataset.targets[rest])) < 2:
+    if not _differ(dataset.targets[rest]):
         raise DataError(
-            "fewer than two classes have items that can be used",
+            "fewer than two classes have items that can be used"
+            if dataset.task == "classification"
+            else "the items that can be used all have the same target",
             given=f"{len(rest)} usable of {len(dataset.names)} items",
             todo="Look at the unreadable items, or give a larger --budget",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headway.data.index import ContentIndex
@@ -15,14 +16,19 @@ from headway.types import Finding, Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """``metrics`` holds n, accuracy, balanced_accuracy, macro_f1, log_loss and ece."""
+    """``metrics`` holds n and the task's: of classes accuracy, balanced_accuracy, macro_f1, log_loss and ece."""
 
     metrics: dict[str, float]
     findings: tuple[Finding, ...]
 
 
 def evaluate(
-    run: Run, data: object, *, label: str | None = None, strict: bool = False, progress: Progress | None = None
+    run: Run,
+    data: object,
+    *,
+    label: str | Sequence[str] | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Measure ``run`` on the items of ``data`` (as :func:`headway.data.read.read` takes it); classes go by their names.
 
@@ -30,9 +36,10 @@ def evaluate(
         DataError: a class of the data is none of the run's, or no item can be used.
     """
     index = ContentIndex(cache_dir() / "content.sqlite")
-    dataset = read(data, label=label, classes=run.classes, strict=strict, index=index)
+    dataset = read(data, label=label, task=run.task, classes=run.classes, strict=strict, index=index)
     predictions = run.predict_dataset(dataset, strict=strict, progress=progress)
     if dataset.targets is None:
         raise DataError("the data have no labels, so there is nothing to measure", given=dataset.name)
     truth = dataset.targets[predictions.rows]
-    return Evaluation(metrics=evaluate_probabilities(predictions.probabilities, truth), findings=predictions.findings)
+    metrics = evaluate_probabilities(predictions.answers, truth, thresholds=predictions.thresholds)
+    return Evaluation(metrics=metrics, findings=predictions.findings)

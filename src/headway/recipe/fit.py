@@ -1,21 +1,26 @@
-"""The whole product on one screen: read, open, embed, arrange, rank, compete, prove, keep."""
+"""The whole product on one screen: read, open, look, arrange, embed, rank, compete, prove, keep."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from headway.budget import Deadline
+from headway.data.dataset import take
 from headway.engine.pool import Device, Member
 from headway.evaluate.loop import Result
-from headway.recipe.competition import baselines, best_of, compete, random_arm, rank_members
-from headway.recipe.embedding import arrange, embed_all, open_models, read_data
+from headway.recipe.competition import baselines, best_of, compete, random_arm, rank_members, used_by
+from headway.recipe.embedding import arena_of, arrange, embed_last, embed_rows, look, open_models, read_data
 from headway.recipe.manifest import manifest_of
+from headway.recipe.pin import pinned
 from headway.recipe.proof import prove
 from headway.recipe.session import open_session
+from headway.recipe.transfer import Climbing, beyond_probes, scratch_arm
+from headway.recipe.value import data_value
 from headway.run import Run, open_run
-from headway.run.model import Model, NetworkPart
+from headway.run.model import WORK, Model, NetworkPart
 from headway.run.write import append, finish, save_model, start
 from headway.types import Dataset, Progress
 
@@ -28,8 +33,11 @@ def fit(
     out: str | os.PathLike[str],
     models: Sequence[str] = (),
     budget: str | float = DEFAULT_BUDGET,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     group: str | None = None,
+    task: str = "auto",
+    method: str | None = None,
+    cut: str | None = None,
     seed: int = 0,
     device: Device = "auto",
     offline: bool = False,
@@ -40,47 +48,63 @@ def fit(
     """From labelled examples to a proven model in the folder ``out``.
 
     ``data`` is anything :func:`headway.data.read.read` takes; ``models`` are globs over names of ``headway models``
-    (none: the packaged general ones); ``budget`` is wall-clock for everything, as ``"60s"`` or seconds. Everything is
-    chosen on validation folds; the test set is touched once, after that. An interrupted fit is taken up by calling it
-    again. Raises a :class:`headway.errors.HeadwayError` that says what to do next.
+    (none: the packaged general ones); ``task`` is "classification", "multilabel", "regression" or "auto", which is
+    classification unless the labels unmistakably ask for another; several ``label`` columns are labels that an item
+    has or has not. ``budget`` is wall-clock for everything, as ``"60s"`` or seconds. Without
+    ``method`` the ladder is climbed as far as it pays; ``"probe"`` stays with frozen features, and any file of
+    ``adapt/`` pins that method, ``cut`` the module after which training begins. Everything is chosen on validation
+    folds; the test set is touched once, after that. An interrupted fit is taken up by calling it again. Raises a
+    :class:`headway.errors.HeadwayError` that says what to do next.
 
     >>> import tempfile
     >>> from sklearn.datasets import load_digits
     >>> digits = load_digits()
     >>> images = (digits.images[:300] * 15).astype("uint8")
-    >>> run = fit((images, digits.target[:300]), out=tempfile.mkdtemp(), models=["*lite0*"])
+    >>> run = fit((images, digits.target[:300]), out=tempfile.mkdtemp(), models=["*lite0*"], method="probe")
     >>> run.manifest["verdict"]["metric"]
     'balanced_accuracy'
     """
-    folder = Path(out)
+    folder, pin = Path(out), pinned(method, cut)
     session = open_session(
         budget, seed=seed, device=device, offline=offline, strict=strict, deadline=deadline, progress=progress
     )
-    dataset = read_data(data, session, label=label, group=group)
-    start(folder, {"data": dataset.fingerprint, "models": list(models), "seed": seed, "device": device})
+    dataset = read_data(data, session, label=label, group=group, task=task)
+    start(folder, {"data": dataset.fingerprint, "models": list(models), "seed": seed, "device": device, **pin.plan})
 
     members = open_models(models, dataset.modality, session)
-    dataset, members = embed_all(dataset, members, session)
-    parts, arena = arrange(dataset, session)
+    dataset = look(dataset, session)
+    parts, together = arrange(dataset, session)
+    train, members = embed_rows(dataset, parts.train, members, session, later=len(parts.test))
+    parts = replace(parts, train=train)
+    arena = arena_of(dataset, parts, together, session)
 
     ranking = rank_members(members, arena, session)
     results = compete(members, ranking, arena, session)
-    best = best_of(results)
-    chance, twins = random_arm(best, members, dataset, arena, session)
-    arms = [*baselines(dataset, arena, session), *chance]
-    append(folder, [record for result in [*results, *arms] for record in result.records])
+    probe = best_of(results, only=pin.probe)
+    above = Climbing(training=take(dataset, train), arena=arena, session=session, work=folder / WORK, pin=pin)
+    beyond = beyond_probes(above, results, probe, ranking, members, test=len(parts.test))
+    networks = [*members, *beyond.members]
+    shown = [beyond.best, *beyond.shown, probe]
+    parts = replace(parts, test=embed_last(dataset, parts.test, used_by(shown, networks), session))
+    chance, twins = random_arm(beyond.network, members, dataset, parts, arena, session)
+    scratch, fresh = scratch_arm(above, twins, beyond, testing=take(dataset, parts.test))
+    arms = [*baselines(dataset, arena, session), *chance, *scratch]
+    worth = data_value(results[0], session)
+    append(folder, [record for result in [*results, *beyond.rivals, *arms] for record in result.records])
 
     assert dataset.targets is not None
     with session.timed("prove"):
-        proof = prove(best, arms, digests=dataset.digests[parts.test], y=dataset.targets[parts.test], seed=seed)
+        test = parts.test
+        digests, y = dataset.digests[test], dataset.targets[test]
+        proof = prove(beyond.best, arms, shown=shown, digests=digests, y=y, seconds=session.embedding, seed=seed)
     append(folder, proof.records)
     with session.timed("save"):
-        save_model(folder, _model(proof.shipped, dataset, [*members, *twins]))
+        save_model(folder, _model(proof.shipped, dataset, [*networks, *twins, *fresh]))
     session.timings["total"] = round(session.deadline.elapsed, 4)
-    finish(
-        folder,
-        manifest_of(proof, ranking=ranking, results=[*results, *arms], dataset=dataset, split=parts, session=session),
+    manifest = manifest_of(
+        proof, ranking=ranking, results=[*results, *beyond.rivals, *arms], dataset=dataset, split=parts, session=session
     )
+    finish(folder, manifest | beyond.as_json() | {"comparison": proof.comparison, "data_value": worth})
     return open_run(folder)
 
 

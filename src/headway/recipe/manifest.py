@@ -8,9 +8,8 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
-
 from headway.choose import Ranked
+from headway.data.health import class_counts
 from headway.evaluate.loop import Result
 from headway.recipe.proof import Proof
 from headway.recipe.session import Session
@@ -62,13 +61,26 @@ def _chosen(result: Result) -> dict[str, Any]:
         "method": contender.method.name,
         "params": dict(result.adapted.params),
         "temperature": result.adapted.head.temperature,
+        **_thresholds(result),
         "reference": contender.method.reference,
     }
 
 
+def _thresholds(result: Result) -> dict[str, list[float]]:
+    """From which probability each label is on; of labels only."""
+    thresholds = result.adapted.head.thresholds
+    return {} if thresholds is None else {"thresholds": thresholds.tolist()}
+
+
 def _data(dataset: Dataset, split: Split) -> dict[str, Any]:
     assert dataset.targets is not None
-    counts = np.bincount(dataset.targets, minlength=len(dataset.classes))
+    targets: dict[str, Any]
+    if dataset.classes:
+        targets = {"per_class": dict(zip(dataset.classes, class_counts(dataset).tolist(), strict=True))}
+    else:
+        y = dataset.targets
+        facts = {"least": y.min(), "mean": y.mean(), "most": y.max(), "spread": y.std()}
+        targets = {"target": {name: float(value) for name, value in facts.items()}}
     return {
         "name": dataset.name,
         "fingerprint": dataset.fingerprint,
@@ -76,7 +88,7 @@ def _data(dataset: Dataset, split: Split) -> dict[str, Any]:
         "train": len(split.train),
         "test": len(split.test),
         "folds": len(split.folds),
-        "per_class": dict(zip(dataset.classes, counts.tolist(), strict=True)),
+        **targets,
     }
 
 

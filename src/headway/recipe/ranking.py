@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headway import plugins
 from headway.budget import Deadline
 from headway.choose import Ranked
 from headway.data.dataset import take
@@ -26,6 +27,8 @@ class Ranking:
     """The lines, best first, and what was found and left out on the way."""
 
     lines: tuple[Ranked, ...]
+    task: str
+    metric: str  # what the lines' scores are
     items: int
     findings: tuple[Finding, ...]
     cut: dict[str, str]
@@ -37,8 +40,9 @@ def rank(
     *,
     models: Sequence[str] = (),
     budget: str | float = DEFAULT_BUDGET,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     group: str | None = None,
+    task: str = "auto",
     seed: int = 0,
     device: Device = "auto",
     offline: bool = False,
@@ -53,12 +57,14 @@ def rank(
     session = open_session(
         budget, seed=seed, device=device, offline=offline, strict=strict, deadline=deadline, progress=progress
     )
-    dataset = _without_test(read_data(data, session, label=label, group=group))
+    dataset = _without_test(read_data(data, session, label=label, group=group, task=task))
     members = open_models(models, dataset.modality, session)
     dataset, members = embed_all(dataset, members, session)
     lines = rank_members(members, _arena(dataset, session), session)
     return Ranking(
         lines=lines,
+        task=dataset.task,
+        metric=plugins.load("tasks", dataset.task).PRIMARY,
         items=len(dataset.names),
         findings=tuple(session.findings),
         cut=session.cut,
@@ -79,7 +85,7 @@ def _arena(dataset: Dataset, session: Session) -> Arena:
         store=session.store,
         digests=dataset.digests,
         y=dataset.targets,
-        classes=len(dataset.classes),
+        classes=plugins.load("tasks", dataset.task).outputs(dataset.classes),
         folds=np.full(len(dataset.names), -1, np.int64),
         groups=units(dataset, near_copies(dataset, session)),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from headway import plugins
 from headway.data.split import assign_folds, split, units
 from headway.engine.pool import Member
 from headway.errors import DataError
@@ -14,11 +15,11 @@ from headway.evaluate.calibrate import fit_temperature
 from headway.evaluate.contenders import Arena, method
 from headway.evaluate.loop import Result
 from headway.evaluate.metrics import measure
+from headway.linear.coding import task_of
 from headway.recipe.competition import WORTH, best_of, compete, rank_members
 from headway.recipe.embedding import near_copies
 from headway.recipe.session import Session
 from headway.seeds import seed_of
-from headway.tasks.classification import PRIMARY
 from headway.types import Adapted, Dataset, Features, FloatArray, IntArray
 
 PROBES = ("ridge", "prototype", "logistic")  # simplest first: of equals the first is kept
@@ -56,7 +57,7 @@ def select(dataset: Dataset, members: Sequence[Member], session: Session) -> Res
         store=session.store,
         digests=dataset.digests,
         y=dataset.targets,
-        classes=len(dataset.classes),
+        classes=plugins.load("tasks", dataset.task).outputs(dataset.classes),
         folds=folds,
         groups=units(dataset, clusters),
     )
@@ -84,6 +85,9 @@ def _validated(name: str, features: Features, folds: IntArray, *, seed: int) -> 
     adapted = method(name).fit(features, seed=seed)
     temperature = fit_temperature(adapted.out_of_fold, features.y)
     said = adapted.out_of_fold.argmax(1)
-    scores = [measure(PRIMARY, features.y[folds == fold], said[folds == fold]) for fold in np.unique(folds)]
+    scores = [
+        measure(task_of(features.y).PRIMARY, features.y[folds == fold], said[folds == fold])
+        for fold in np.unique(folds)
+    ]
     head = replace(adapted.head, temperature=temperature)
     return Probe(method=name, adapted=replace(adapted, head=head), score=float(np.mean(scores)))

@@ -14,11 +14,13 @@ from headway.budget import Deadline, seconds_of
 from headway.engine.pool import Device
 from headway.errors import OptionError
 from headway.features.embed import default_store
+from headway.features.extract import Decoder
 from headway.features.store import Store
 from headway.types import Finding, Progress
 
 RESERVE_SHARE = 0.25  # of the budget is kept for what follows extraction
 RESERVE_LEAST = 2.0  # seconds
+CLOSING = 1.5  # seconds that proving and saving take at least
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,8 +36,10 @@ class Session:
     cache: Path
     store: Store
     timings: dict[str, float] = field(default_factory=dict)
+    pace: dict[str, float] = field(default_factory=dict)  # seconds an item, decoding included, by architecture
     cut: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    decoder: Decoder | None = None  # keeps decoded items between passes, once there is a data set
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -45,6 +49,11 @@ class Session:
             yield
         finally:
             self.timings[stage] = round(self.timings.get(stage, 0.0) + perf_counter() - started, 4)
+
+    @property
+    def embedding(self) -> dict[str, float]:
+        """Seconds that each network took over the training rows, by name."""
+        return {k.removeprefix("embed "): v for k, v in self.timings.items() if k.startswith("embed ")}
 
     def report(self, stage: str, done: int, total: int) -> None:
         if self.progress is not None:

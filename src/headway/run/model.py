@@ -9,6 +9,7 @@ from headway.types import Backbone, LinearHead
 
 FORMAT = 1
 MANIFEST, PLAN, RECORDS, MODEL = "manifest.json", "plan.json", "records.jsonl", "model"
+WORK = ".work"  # checkpoints, and networks that are not shipped: gone when the run is finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway import plugins
 from headway.data.index import ContentIndex
 from headway.engine.frozen import BATCH, Frozen, compile_frozen
 from headway.engine.ir import read as read_ir
 from headway.errors import DataError, RunError
 from headway.features.embed import default_store, embed, facts_of, matrix, modality_of
 from headway.fetch import cache_dir
-from headway.linear.head import linear_scores, probabilities
+from headway.linear.head import answers, linear_scores
 from headway.run.model import FORMAT, MANIFEST, MODEL, PLAN, RECORDS, Model, NetworkPart
+from headway.tasks.multilabel import decide
 from headway.types import Dataset, Finding, IntArray, LinearHead, Progress, Record
 
 SINGLE = 4  # up to so many items go one by one: a network compiled for single items answers sooner
@@ -27,17 +29,34 @@ SINGLE = 4  # up to so many items go one by one: a network compiled for single i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """Calibrated probabilities ``[n, C]`` of the items that could be read; ``rows`` are their places in the input."""
+    """What is said of the items that could be read; ``rows`` are their places in the input.
+
+    ``probabilities [n, C]`` are calibrated: of classes they sum to 1, of labels each is one's own, and a label is on
+    from its threshold. Of numbers there are none, and ``values [n]`` holds the numbers.
+    """
 
     names: tuple[str, ...]
     rows: IntArray
     classes: tuple[str, ...]
     probabilities: NDArray[np.float64]
     findings: tuple[Finding, ...] = ()
+    task: str = "classification"
+    thresholds: NDArray[np.float32] | None = None  # [C], of labels only
+    values: NDArray[np.float64] | None = None  # [n], of numbers only
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """The most probable class of each item."""
+    def answers(self) -> NDArray[np.float64]:
+        """The head's answers ``[n, C]``: probabilities, or the numbers ``[n, 1]``."""
+        return self.probabilities if self.values is None else self.values[:, None]
+
+    @property
+    def labels(self) -> tuple[Any, ...]:
+        """Of each item: the most probable class, the tuple of labels that are on, or the number."""
+        if self.values is not None:
+            return tuple(self.values.tolist())
+        if self.task == "multilabel":
+            on = decide(self.probabilities, self.thresholds)
+            return tuple(tuple(self.classes[c] for c in np.flatnonzero(row)) for row in on)
         return tuple(self.classes[i] for i in self.probabilities.argmax(axis=1))
 
 
@@ -49,6 +68,11 @@ class Run:
     manifest: Mapping[str, Any]
     _model: Model | None = None
     _networks: dict[int, list[Frozen]] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        """The manifest's task; runs from before there was more than one say nothing of it."""
+        return str(self.manifest.get("task", "classification"))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -78,8 +102,9 @@ class Run:
                 classes=tuple(facts["classes"]),
                 head=LinearHead(
                     blocks=tuple(facts["blocks"]),
-                    unit_blocks=facts["unit_blocks"],
+                    unit_blocks=_unit_blocks(facts["unit_blocks"]),
                     temperature=facts["temperature"],
+                    link=facts.get("link", "softmax"),  # a run of the first version says nothing of it
                     **load_file(folder / "head.safetensors"),
                 ),
                 classical=facts["classical"],
@@ -94,7 +119,7 @@ class Run:
         return model
 
     def predict(self, data: object, *, strict: bool = False, progress: Progress | None = None) -> Predictions:
-        """Class probabilities of images, folders, globs, tables or arrays, labels not needed and not looked at.
+        """Classes, labels or numbers of images, folders, globs, tables or arrays; their own labels are not looked at.
 
         Items that cannot be read or decoded are named in ``findings`` and left out, unless ``strict``.
 
@@ -123,6 +148,7 @@ class Run:
         blocks = [(fact.key, "0") for fact in facts]
         for part, network in zip(model.networks, networks, strict=True):
             blocks += [(network.key, str(stage)) for stage in part.stages]
+        said = answers(model.head, linear_scores(model.head, matrix(store, blocks, dataset.digests[rows])))
         findings = dataset.findings
         if found.bad:
             message = f"{len(found.bad)} items could not be decoded and were left out"
@@ -132,8 +158,11 @@ class Run:
             names=tuple(dataset.names[row] for row in rows),
             rows=rows,
             classes=model.classes,
-            probabilities=_head_probabilities(model, matrix(store, blocks, dataset.digests[rows])),
+            probabilities=said[:, : len(model.classes)],
             findings=findings,
+            task=model.task,
+            thresholds=model.head.thresholds,
+            values=said[:, 0] if model.head.link == "identity" else None,
         )
 
     def _loaded(self) -> Model:
@@ -180,19 +209,23 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     return Run(folder, manifest)
 
 
+def _unit_blocks(said: bool | list[bool]) -> bool | tuple[bool, ...]:
+    return tuple(said) if isinstance(said, list) else said
+
+
 def _check_widths(model: Model) -> None:
     """Raise ValueError where the head does not fit its features or classes."""
     head, wide = model.head, sum(model.head.blocks)
     fed = tuple(part.ir.dims[stage] for part in model.networks for stage in part.stages)
     if not model.classical and fed != head.blocks:
         raise ValueError(f"the networks give {fed} columns and the head takes {head.blocks}")
-    if head.weight.shape != (wide, len(model.classes)) or head.bias.shape != (len(model.classes),):
-        raise ValueError(
-            f"the head's weight is {head.weight.shape}, for {wide} columns and {len(model.classes)} classes"
-        )
+    task = plugins.load("tasks", model.task)
+    columns = task.outputs(model.classes)
+    if head.weight.shape != (wide, columns) or head.bias.shape != (columns,):
+        raise ValueError(f"the head's weight is {head.weight.shape}, for {wide} columns and {columns} classes")
+    if head.link != task.LINK:
+        raise ValueError(f"the head's link is {head.link!r}, which is not that of {model.task}")
+    if head.thresholds is not None and (head.link != "sigmoid" or head.thresholds.shape != (columns,)):
+        raise ValueError(f"the head has {head.thresholds.shape} thresholds, for {columns} labels")
     if not head.mean.shape == head.scale.shape == (wide,):
         raise ValueError(f"the head's mean is {head.mean.shape}, for {wide} columns")
-
-
-def _head_probabilities(model: Model, X: NDArray[np.float32]) -> NDArray[np.float64]:
-    return probabilities(linear_scores(model.head, X), temperature=model.head.temperature)

@@ -14,7 +14,7 @@ import numpy as np
 
 from headway.engine.ir import WEIGHT_FILES
 from headway.errors import RunError, StorageError
-from headway.run.model import FORMAT, MANIFEST, MODEL, PLAN, RECORDS, Model
+from headway.run.model import FORMAT, MANIFEST, MODEL, PLAN, RECORDS, WORK, Model
 from headway.types import Backbone, Record
 
 
@@ -90,6 +90,8 @@ def save_model(out: Path, model: Model) -> None:
                 _save_weights(part.backbone, folder / "weights.safetensors")
         head = model.head
         arrays = {name: np.ascontiguousarray(getattr(head, name)) for name in ("mean", "scale", "weight", "bias")}
+        if head.thresholds is not None:
+            arrays["thresholds"] = np.ascontiguousarray(head.thresholds)
         save_file(arrays, scratch / "head.safetensors")
         write_json(scratch / "model.json", _model_facts(model))
         shutil.rmtree(out / MODEL, ignore_errors=True)
@@ -104,6 +106,7 @@ def finish(out: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest: from now on the run is whole."""
     try:
         write_json(out / MANIFEST, {"format": FORMAT, **manifest})
+        shutil.rmtree(out / WORK, ignore_errors=True)
     except OSError as error:
         raise _unwritable(out, error) from error
 
@@ -144,6 +147,7 @@ def _model_facts(model: Model) -> dict[str, Any]:
         "blocks": list(model.head.blocks),
         "unit_blocks": model.head.unit_blocks,
         "temperature": model.head.temperature,
+        "link": model.head.link,
     }
 
 
