@@ -16,7 +16,7 @@ from hypothesis import settings
 
 from headway.fetch import cache_dir
 
-# `make test` says no to a change, never to an unlucky draw: it tries the same examples each time; `make test-all` draws.
+# `make test` says no to a change, never to an unlucky draw: its examples are always the same. `make test-all` draws.
 settings.register_profile("fixed", derandomize=True)
 
 SHARED = ("weights", "networks", "packages")  # what is dear to make and the same for every test
