@@ -25,10 +25,14 @@ from headway.recipe.competition import used_by
 from headway.recipe.depth import Depth, by_depth, peak
 from headway.recipe.embedding import embed_whole, entrant
 from headway.recipe.ground import Ground, item_losses
-from headway.recipe.ladder import SETTING_UP, Climb, candidates_of, climb, frozen_rungs
+from headway.recipe.ladder import SETTING_UP, Climb, climb
+from headway.recipe.pace import pace
 from headway.recipe.pin import Pin
+from headway.recipe.plan import settled
+from headway.recipe.rungs import candidates_of, frozen_rungs
 from headway.recipe.session import CLOSING, Session
-from headway.recipe.tuning import Candidate, Tuned, explore, finish, pace, tuning_method
+from headway.recipe.training import Candidate, tuning_method
+from headway.recipe.tuning import Tuned, explore, finish
 from headway.recipe.views import open_views
 from headway.types import Adapted, Dataset, TuningMethod
 
@@ -236,7 +240,8 @@ def scratch_arm(
     candidate = Candidate(rung="scratch", member=twin, method=tuning_method("scratch"), cut=None)
     with session.timed("from scratch"):
         an_epoch = pace(candidate, ground) * len(on.arena.y)
-        epochs = int(min((seconds - (perf_counter() - started)) / (2.0 * an_epoch), SCRATCH_EPOCHS))
+        fit_in = int(min((seconds - (perf_counter() - started)) / (2.0 * an_epoch), SCRATCH_EPOCHS))
+        epochs = settled(on.work, "epochs from scratch", lambda: fit_in)
         if epochs < 1:
             session.cut["scratch"] = "not even an epoch from scratch fitted the budget"
             return [], []
