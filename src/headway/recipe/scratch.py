@@ -93,7 +93,7 @@ def scratch_arm(on: Climbing, members: Sequence[Member], found: Beyond, *, testi
         return _without("networks are trained from scratch with torch, on images", session)
     left = session.deadline.remaining - CLOSING - SETTING_UP - WORTH - _passing(own, testing, session)
     tuned = found.climbed.tuned is not None
-    seconds = min(left, max(found.seconds if tuned else SHARE * left, FAIR))
+    seconds = min(left, max(found.seconds, FAIR, 0.0 if tuned else SHARE * left))
     if seconds < LEAST:
         return _without("training from scratch did not fit the budget", session)
     try:
@@ -167,7 +167,7 @@ def _planned(own: Member, ground: Ground, whole: Deadline) -> _Plan:
     items = n + judging * (1 + sum(parts))
     side = largest(sides, paced, seconds=(1 - FILLING) * whole.remaining, items=items, epochs=ENOUGH)
     network = at_side(twin, side)
-    pixels = _pixels(ground, network, until=Deadline(FILLING * whole.remaining))
+    pixels = _pixels(ground, network, seconds=whole.remaining)
     epochs = whole.remaining / (items * paced(side))
     if epochs < ENOUGH:
         parts, epochs = (), epochs * items / (n + judging)
@@ -189,7 +189,7 @@ def _opened(twin: Network, ground: Ground) -> tuple[tuple[int, ...], Tail]:
         return sides, tunable(at_side(twin, sides[0]), None, classes=ground.arena.classes)
 
 
-def _pixels(ground: Ground, network: Network, *, until: Deadline) -> Activations:
+def _pixels(ground: Ground, network: Network, *, seconds: float) -> Activations:
     """The training rows at that resolution, in the views that tuning sees and more of their kind."""
     dataset, session = ground.views.dataset, ground.session
     found = activations(
@@ -204,7 +204,10 @@ def _pixels(ground: Ground, network: Network, *, until: Deadline) -> Activations
         policy=ground.views.policy,
         seed=session.seed,
     )
-    found.fill(np.arange(len(dataset.names)), deadline=until, progress=session.progress)
+    rows = np.arange(len(dataset.names))
+    for views, share in ((RANDOM_VIEWS, 0.5), (VIEWS, FILLING)):  # tuning's own first, whatever they take
+        until = Deadline(share * seconds)
+        found.fill(rows, views=range(views + 1), deadline=until, progress=session.progress)
     session.findings += [finding for finding in found.findings if finding not in session.findings]
     return found
 
