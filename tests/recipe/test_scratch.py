@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import headway.engine.train
+import headway.recipe.scratch
 from headway import backbones
 from headway.budget import Deadline
 from headway.engine.pool import open_network
@@ -28,7 +30,8 @@ from headway.recipe.transfer import Beyond, Climbing
 from headway.recipe.views import open_views
 
 TRAIN, TEST, CLASSES = 60, 20, 2
-GIVEN = 15.0  # seconds that tuning is said to have taken
+STAMPS = 15  # a class
+GIVEN = 40.0  # seconds that tuning is said to have taken
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,7 @@ def trained(stage):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(headway.engine.train, "train", spy)
+        patch.setattr(headway.recipe.scratch, "ENOUGH", 2)  # epochs: a busy machine is to have its curve too
         ran = stage.run()
     return ran, calls
 
@@ -152,7 +156,7 @@ def test_its_curve_stands_on_nested_parts(trained, stage):
 
 def test_it_learns(trained):
     ran, _ = trained
-    assert ran.arm.results[0].score > 0.75
+    assert ran.arm.results[0].score > 0.75  # of two classes
 
 
 def test_it_is_there_where_nothing_was_tuned(stage):
@@ -200,7 +204,10 @@ def test_a_network_tuned_to_find_edges_does_not_help_and_scratch_is_among_its_op
     from headway.recipe import fit
 
     folder = samples.build("stamp7", tmp_path / "stamp7")
-    run = fit(folder, out=tmp_path / "run", models=["packaged:vgg16.edges"], budget=200)
+    for kind in filter(Path.is_dir, folder.iterdir()):  # fewer: sixteen layers of 512 maps take their time
+        for picture in sorted(kind.iterdir())[STAMPS:]:
+            picture.unlink()
+    run = fit(folder, out=tmp_path / "run", models=["packaged:vgg16.edges"], budget=280)
     assert run.manifest["ranking"][0]["backbone"] == "packaged:vgg16.edges"
     assert "scratch" in run.manifest["verdict"]["arms"], run.manifest["cut"]
     assert run.manifest["verdict"]["outcome"] != "helps"

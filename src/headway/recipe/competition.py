@@ -91,7 +91,7 @@ def random_arm(
             return [], []
         with session.timed("random arm"):
             member = open_network(twin, device=session.device, cache=compiled_cache(session))
-            if not embed_whole(dataset, rows, member, session):
+            if not embed_whole(dataset, rows, member, session, keep=keep):
                 session.cut["random"] = "the arm of random weights was not finished within the budget"
                 return [], []
             contender = contenders.of_networks("random", [entrant(member)], "ridge", arena=arena)
