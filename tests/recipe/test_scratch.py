@@ -207,7 +207,7 @@ def test_a_network_tuned_to_find_edges_does_not_help_and_scratch_is_among_its_op
     for kind in filter(Path.is_dir, folder.iterdir()):  # fewer: sixteen layers of 512 maps take their time
         for picture in sorted(kind.iterdir())[STAMPS:]:
             picture.unlink()
-    run = fit(folder, out=tmp_path / "run", models=["packaged:vgg16.edges"], budget=280)
+    run = fit(folder, out=tmp_path / "run", models=["packaged:vgg16.edges"], budget=200)
     assert run.manifest["ranking"][0]["backbone"] == "packaged:vgg16.edges"
     assert "scratch" in run.manifest["verdict"]["arms"], run.manifest["cut"]
     assert run.manifest["verdict"]["outcome"] != "helps"
