@@ -147,9 +147,6 @@ def _arm(on: Climbing, own: Member, found: Beyond, *, seconds: float, testing: D
     return Scratch(results=[result], members=[member], curve=curve, why=why)
 
 
-# --- what is trained ----------------------------------------------------------------------------
-
-
 def _planned(own: Member, ground: Ground, whole: Deadline) -> _Plan:
     """The resolution, how many epochs there are, and the views to train on."""
     twin = backbones.sibling(own.backbone, seed=0)
@@ -243,10 +240,8 @@ def _scores(plan: _Plan, ground: Ground, rows: IntArray) -> NDArray[np.float32]:
     seen = batches(plan.pixels, rows, ground.learnt[rows], batch_size=4 * BATCH, seed=0, train=False)
     plan.tail.eval()
     with torch.inference_mode():
-        found = [
-            scores_of(plan.tail, placed(x, y, device=torch.device("cpu")).inputs, precision="f32")
-            for x, y in seen.epoch(0)
-        ]
+        inputs = (placed(x, y, device=torch.device("cpu")).inputs for x, y in seen.epoch(0))
+        found = [scores_of(plan.tail, x, precision="f32") for x in inputs]
     return ground.told(torch.cat(found).numpy())
 
 
@@ -282,16 +277,8 @@ def _tuned(
     )
 
 
-# --- its learning curve -------------------------------------------------------------------------
-
-
 def _curve_of(
-    plan: _Plan,
-    ground: Ground,
-    learnt: IntArray,
-    judged: IntArray,
-    of_all: NDArray[np.float32],
-    deadline: Deadline,
+    plan: _Plan, ground: Ground, learnt: IntArray, judged: IntArray, of_all: NDArray[np.float32], deadline: Deadline
 ) -> tuple[Curve | None, str]:
     """Balanced accuracy on the judging fold with parts of the other rows, each trained for as many epochs."""
     if not plan.parts:
