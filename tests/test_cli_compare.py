@@ -249,6 +249,18 @@ def test_an_open_interval_is_said_to_be_open(high: float | None) -> None:
     assert "[450 or more]" in said
 
 
+def test_why_scratch_does_not_catch_up_is_said() -> None:
+    def said(**later: Any) -> str:
+        return data_value_lines({"data_value": {"catch_up": {"labels": None, "low": None, "high": None, **later}}})[-1]
+
+    assert said(beyond=14200, why="by the curve") == (
+        "Training from scratch would not catch up with 14,200 labels either."
+    )
+    assert said(beyond=None, why="it is at chance") == (
+        "When training from scratch would catch up cannot be told: it is at chance."
+    )
+
+
 def test_what_cannot_be_told_is_said() -> None:
     lines = data_value_lines({"data_value": {"more": None, "catch_up": None, "why": "3 numbers of labels are too few"}})
     assert len(lines) == 2 and all("cannot be told" in line for line in lines)

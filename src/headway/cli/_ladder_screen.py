@@ -107,18 +107,24 @@ def data_value_lines(manifest: Mapping[str, Any]) -> list[str]:
         )
     else:
         lines.append(f"What more labels would bring cannot be told from these data{because}.")
-    later = found.get("catch_up")
-    if isinstance(later, Mapping) and labels(later.get("labels")) != MISSING:
-        low, high = labels(later.get("low")), labels(later.get("high"))
-        upper = "or more" if high == MISSING else f"to {high}"
-        within = "" if low == MISSING else f" [{low} {upper}]"
-        lines.append(
-            f"Training from scratch would need about {labels(later.get('labels'))} labels{within} to reach what "
-            "transfer has now."
-        )
-    else:
-        lines.append("When training from scratch would catch up cannot be told from these data.")
-    return lines
+    return [*lines, _catching_up(found.get("catch_up"))]
+
+
+def _catching_up(later: object) -> str:
+    """One sentence: at how many labels training from scratch would catch up, or why that cannot be told."""
+    found: Mapping[str, Any] = later if isinstance(later, Mapping) else {}
+    if number(found.get("beyond"), "g") != MISSING:
+        return f"Training from scratch would not catch up with {number(found['beyond'], ',.0f')} labels either."
+    if labels(found.get("labels")) == MISSING:
+        why = f": {plain(found['why'])}" if found.get("why") else ""
+        return f"When training from scratch would catch up cannot be told{why or ' from these data'}."
+    low, high = labels(found.get("low")), labels(found.get("high"))
+    upper = "or more" if high == MISSING else f"to {high}"
+    within = "" if low == MISSING else f" [{low} {upper}]"
+    return (
+        f"Training from scratch would need about {labels(found.get('labels'))} labels{within} to reach what "
+        "transfer has now."
+    )
 
 
 def show_curves(manifest: Mapping[str, Any], screen: Console) -> None:
