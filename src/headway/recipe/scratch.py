@@ -32,8 +32,8 @@ from headway.recipe.ladder import SETTING_UP
 from headway.recipe.pin import Pin
 from headway.recipe.resolution import at_side, largest, pace, side_of_pictures, sides_of
 from headway.recipe.session import CLOSING, Session
-from headway.recipe.transfer import SHARE, Beyond, Climbing, result_of
 from headway.recipe.training import SMOOTHING, Candidate, tuning_method
+from headway.recipe.transfer import SHARE, Beyond, Climbing, result_of
 from headway.recipe.tuning import Tuned
 from headway.recipe.views import RANDOM_VIEWS, open_views
 from headway.seeds import seed_of
