@@ -50,6 +50,7 @@ ENOUGH = 15  # epochs: while there are fewer, pictures are made smaller, and par
 BATCH, RATE, DECAY = 16, 3e-3, 0.05  # AdamW's; tuning has a third of the rate, and a fifth of the decay
 VIEWS = 2 * RANDOM_VIEWS  # an item: it is seen for more epochs than in tuning
 FILLING = 0.15  # of the time, at most, for computing views
+SURE = 0.8  # of the time is planned for: an epoch more is worth less than a training cut short
 PARTS = (1 / 8, 1 / 4, 1 / 2)  # of the rows that judging learns from, beside all of them
 
 
@@ -163,10 +164,10 @@ def _planned(own: Member, ground: Ground, whole: Deadline) -> _Plan:
     n, judging = len(ground.arena.y), np.count_nonzero(ground.arena.folds != ground.folds[0])
     parts = PARTS if ground.link == "softmax" else ()
     items = n + judging * (1 + sum(parts))
-    side = largest(sides, paced, seconds=(1 - FILLING) * whole.remaining, items=items, epochs=ENOUGH)
+    side = largest(sides, paced, seconds=SURE * (1 - FILLING) * whole.remaining, items=items, epochs=ENOUGH)
     network = at_side(twin, side)
     pixels = _pixels(ground, network, seconds=whole.remaining)
-    epochs = whole.remaining / (items * paced(side))
+    epochs = SURE * whole.remaining / (items * paced(side))
     if epochs < ENOUGH:
         parts, epochs = (), epochs * items / (n + judging)
     return _Plan(network=network, tail=tail, start=start, pixels=pixels, epochs=min(int(epochs), EPOCHS), parts=parts)
@@ -290,9 +291,8 @@ def _curve_of(
     seed = seed_of(ground.session.seed, "scratch curve")
     chosen = nested(y[learnt], sizes=sizes, seed=seed, groups=arena.groups[learnt], digests=arena.digests[learnt])
     said, used = [], []
-    for number, rows in enumerate(chosen):
-        share = len(rows) / sum(len(later) for later in chosen[number:])
-        if _train(plan, ground, learnt[rows], deadline=Deadline(share * deadline.remaining)) < plan.epochs:
+    for rows in chosen:
+        if _train(plan, ground, learnt[rows], deadline=Deadline(deadline.remaining)) < plan.epochs:
             return None, "a learning curve from scratch was not finished within the budget"
         said.append(_scores(plan, ground, judged).argmax(1))
         used.append(len(rows))
