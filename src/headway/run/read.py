@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headway import plugins
 from headway.data.index import ContentIndex
-from headway.engine.frozen import BATCH, Frozen, compile_frozen
+from headway.engine.frozen import Frozen, compile_frozen
 from headway.engine.ir import read as read_ir
 from headway.errors import DataError, RunError
 from headway.features.embed import default_store, embed, facts_of, matrix, modality_of
@@ -67,7 +67,7 @@ class Run:
     path: Path
     manifest: Mapping[str, Any]
     _model: Model | None = None
-    _networks: dict[int, list[Frozen]] = field(default_factory=dict)
+    _networks: dict[int | None, list[Frozen]] = field(default_factory=dict)
 
     @property
     def task(self) -> str:
@@ -136,7 +136,7 @@ class Run:
     ) -> Predictions:
         """Class probabilities of a data set that was read already."""
         model = self._loaded()
-        networks = self._compiled(model, batch=1 if len(dataset.names) <= SINGLE else BATCH)
+        networks = self._compiled(model, batch=1 if len(dataset.names) <= SINGLE else None)
         facts = facts_of(modality_of(dataset))[:1] if model.classical else ()
         store = default_store(cache_dir())
         found = embed(dataset, networks, store=store, facts=facts, progress=progress)
@@ -170,7 +170,7 @@ class Run:
             self._model = self.model()
         return self._model
 
-    def _compiled(self, model: Model, *, batch: int) -> list[Frozen]:
+    def _compiled(self, model: Model, *, batch: int | None) -> list[Frozen]:
         """The model's networks, compiled once a batch size."""
         if batch not in self._networks:
             cache = cache_dir() / "networks"

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from headway.engine.ir import WEIGHT_FILES
 from headway.errors import RunError, StorageError
 from headway.run.model import FORMAT, MANIFEST, MODEL, PLAN, RECORDS, WORK, Model
 from headway.types import Backbone, Record
@@ -84,7 +83,7 @@ def save_model(out: Path, model: Model) -> None:
         for number, part in enumerate(model.networks):
             folder = scratch / "networks" / str(number)
             folder.mkdir(parents=True)
-            for name in WEIGHT_FILES:
+            for name in part.ir.files:
                 shutil.copyfile(part.ir.folder / name, folder / name)
             if part.backbone is not None:
                 _save_weights(part.backbone, folder / "weights.safetensors")
