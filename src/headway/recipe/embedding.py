@@ -161,8 +161,10 @@ def _differ(targets: Targets) -> bool:
 
 def near_copies(dataset: Dataset, session: Session) -> IntArray:
     """Cluster numbers ``[n]``: items of one cluster are near-copies of each other."""
-    hashes = matrix(session.store, [(facts_of(modality_of(dataset))[1].key, "0")], dataset.digests)
-    return health.near_duplicates(hashes.astype(np.uint8), dataset.digests)
+    modality = modality_of(dataset)
+    hashes = matrix(session.store, [(facts_of(modality)[1].key, "0")], dataset.digests)
+    close = getattr(modality, "close_pairs", None)
+    return health.near_duplicates(hashes.astype(np.uint8), dataset.digests, close=close)
 
 
 def entrant(member: Member) -> Entrant:
