@@ -22,7 +22,7 @@ from headway.modalities._classical import CLASSICAL_VERSION, classical
 from headway.modalities._image_views import CHUNK, COVERS, Decoded, batches, cover_of, covers, stacked
 from headway.modalities._phash import HASH_VERSION, perceptual_hash
 from headway.modalities._source import bad_item, content
-from headway.types import ByteArray, ImageInput, ImageView, Source
+from headway.types import ByteArray, ImageInput, ImageSource, ImageView
 
 __all__ = [
     "AUGMENT_VERSION",
@@ -57,7 +57,7 @@ _one_large = threading.Lock()
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def sniff(source: Source) -> bool:
+def sniff(source: ImageSource) -> bool:
     """Whether the first bytes are those of an image that :func:`decode` reads; the file's name is not asked.
 
     Raises :class:`~headway.errors.DataError` when the file cannot be opened.
@@ -95,7 +95,7 @@ def _format(head: bytes) -> str | None:
 
 
 def decode(
-    source: Source, *, cover: tuple[int, int] | None = None, background: tuple[int, int, int] = (255, 255, 255)
+    source: ImageSource, *, cover: tuple[int, int] | None = None, background: tuple[int, int, int] = (255, 255, 255)
 ) -> ByteArray:
     """The whole image, upright, as contiguous ``[h, w, 3]`` RGB.
 
@@ -206,7 +206,7 @@ def view(image: ByteArray, spec_input: ImageInput) -> ByteArray:
 
 
 def read(
-    source: Source, views: Collection[ImageView], *, facts: bool, decode: Callable[..., ByteArray] = decode
+    source: ImageSource, views: Collection[ImageView], *, facts: bool, decode: Callable[..., ByteArray] = decode
 ) -> tuple[Decoded, ByteArray | None]:
     """What of an item some views need, and what facts are computed from where they are wanted.
 
