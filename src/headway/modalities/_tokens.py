@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from headway.errors import ModelError
 from headway.types import IntArray, TextBatch, TextView
 
+CHUNK = 32  # texts that one thread tokenises at a time
 LONGEST = 1_000_000  # characters of one text that are looked at; no network reads more
 _STEPS = ((128, 16), (512, 32), (1 << 30, 128))  # up to so many tokens lengths are multiples of this
 
@@ -61,7 +62,8 @@ def collated(items: Sequence[Tokens], length: int) -> TextBatch:
 def pack(texts: Sequence[str | tuple[str, ...]], view: TextView) -> NDArray[np.object_]:
     """``[n]`` :class:`Tokens`."""
     found = np.empty(len(texts), object)
-    found[:] = tokenised(texts, view)[0]
+    for row, item in enumerate(tokenised(texts, view)[0]):
+        found[row] = item
     return found
 
 
