@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from headway.budget import Deadline
 from headway.engine.frozen import Frozen
 from headway.errors import DataError
+from headway.features.lengths import truncated
 from headway.features.store import Store
-from headway.types import Batch, ByteArray, IntArray, Progress, Source, TextView, View
+from headway.types import Batch, ByteArray, IntArray, Progress, Source, View
 
 GROUP = 32  # batches at most that one network runs before the next one's turn, so that draining it costs little
 TURN = 1.5  # seconds that a group should take at most, so that a deadline is noticed in time
 SETTLED_ITEMS, SETTLED_SECONDS = 48, 2.0  # after so much the pace is known well enough to give up a network by it
-TOKENS = "tokens"  # the column that says how long a text is
 SHARD = 512  # rows a shard: what a killed process can lose at most
 
 Replan = Callable[[Mapping[str, float], int], Collection[str]]
@@ -146,26 +146,6 @@ def extract(
     result.left = _copies_of(rows[done:], digests)
     result.truncated = truncated(store, networks, digests)
     return result
-
-
-def truncated(store: Store, networks: Sequence[Frozen], digests: ByteArray) -> dict[str, int]:
-    """How many of the items that are stored are texts longer than a network reads, by name; none are left out."""
-    found = {}
-    for network in networks:
-        if isinstance(network.view, TextView):
-            counts = token_counts(store, network, digests)
-            if over := int((counts > network.view.tokens).sum()):
-                found[network.name] = over
-    return found
-
-
-def token_counts(store: Store, network: Frozen, digests: ByteArray) -> IntArray:
-    """The tokens ``[n]`` of each text as a network's tokenizer counts them; 0 for what is not stored."""
-    counts = np.zeros(len(digests), np.int64)
-    there = store.have(network.key, digests)
-    if there.any():
-        counts[there] = store.get(network.key, digests[there], [TOKENS])[:, 0]
-    return counts
 
 
 def _first_of_each(digests: ByteArray, order: IntArray) -> IntArray:

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from headway import plugins
 from headway.errors import RunError, StorageError
-from headway.run.model import FORMAT, MANIFEST, MODEL, PLAN, RECORDS, WORK, Model
+from headway.run.model import FORMAT, LEARNT, MANIFEST, MODEL, PLAN, RECORDS, WORK, Model
 from headway.types import Backbone, Record
 
 
@@ -87,6 +88,9 @@ def save_model(out: Path, model: Model) -> None:
                 shutil.copyfile(part.ir.folder / name, folder / name)
             if part.backbone is not None:
                 _save_weights(part.backbone, folder / "weights.safetensors")
+        if model.learnt is not None:
+            (scratch / LEARNT).mkdir()
+            plugins.load("modalities", model.modality).save_classical(model.learnt, scratch / LEARNT)
         head = model.head
         arrays = {name: np.ascontiguousarray(getattr(head, name)) for name in ("mean", "scale", "weight", "bias")}
         if head.thresholds is not None:
