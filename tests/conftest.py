@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
 from headway.fetch import cache_dir
+
+if TYPE_CHECKING:
+    from headway.engine.ir import IR
+    from headway.types import TextBackbone
 
 # `make test` says no to a change, never to an unlucky draw: its examples are always the same. `make test-all` draws.
 settings.register_profile("fixed", derandomize=True)
@@ -35,6 +41,31 @@ def weights_cache() -> Path:
         (cache / name).mkdir(parents=True, exist_ok=True)
     prepare(backbones.open("packaged:efficientnet_lite0.in1k", offline=False), cache=cache / "networks")
     return cache
+
+
+@pytest.fixture(scope="session")
+def text_backbone() -> ModuleType:
+    """The module ``text_backbone.py``: a tiny BERT whose weights are drawn, so that nothing has to be fetched."""
+    spec = importlib.util.spec_from_file_location("text_backbone", Path(__file__).with_name("text_backbone.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["text_backbone"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny_text(text_backbone: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> TextBackbone:
+    found: TextBackbone = text_backbone.TinyText(tmp_path_factory.mktemp("tiny-text"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def tiny_text_ir(tiny_text: TextBackbone, tmp_path_factory: pytest.TempPathFactory) -> IR:
+    """Its converted network. Read it, do not change it."""
+    from headway.engine.ir import prepare
+
+    return prepare(tiny_text, cache=tmp_path_factory.mktemp("text-networks"))
 
 
 @pytest.fixture

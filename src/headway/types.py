@@ -24,8 +24,13 @@ Targets: TypeAlias = NDArray[np.int64] | NDArray[np.float64]
 Link: TypeAlias = Literal["softmax", "sigmoid", "identity"]
 """From scores to answers: one of C classes, each of C labels on its own, or a number."""
 
-Source: TypeAlias = Path | bytes | ByteArray
-"""Where an item's content lies: a file, encoded bytes, or a decoded ``[h, w, 3]`` array."""
+TextTargets: TypeAlias = tuple[str, ...] | tuple[tuple[str, ...], ...]
+"""What is to be written ``[n]``: a text an item (seq2seq), or a tag for every token of an item (tagging)."""
+
+ImageSource: TypeAlias = Path | bytes | ByteArray
+"""Where an image's content lies: a file, encoded bytes, or a decoded ``[h, w, 3]`` array."""
+Source: TypeAlias = ImageSource | str | tuple[str, ...]
+"""Where an item's content lies; of text also the text itself, a pair of texts, or a sentence's tokens (tagging)."""
 
 Outcome: TypeAlias = Literal["helps", "equivalent", "harms", "undecided"]
 Part: TypeAlias = Literal["train", "val", "test"]
@@ -56,8 +61,8 @@ class Dataset:
     names: tuple[str, ...]  # what the user sees: a path relative to the data's root, or "row 17"
     sources: tuple[Source, ...]
     digests: ByteArray  # [n, 16] content hashes: equal digests are equal items
-    targets: Targets | None  # class numbers [n]; labels on or off [n, C]; numbers [n]
-    classes: tuple[str, ...]  # names of classes or labels; none for numbers
+    targets: Targets | TextTargets | None  # class numbers [n]; labels on or off [n, C]; numbers [n]; texts, tags
+    classes: tuple[str, ...]  # names of classes, labels or tags; none for numbers and texts
     groups: IntArray | None = None  # [n] items of one group stay on one side of every split
     parts: tuple[Part | None, ...] | None = None  # [n] the split the user gave, where there is one
     findings: tuple[Finding, ...] = ()
@@ -89,6 +94,43 @@ class ImageInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextInput:
+    """What a text network expects: at most ``tokens`` positions of ``input_ids`` and ``attention_mask``, ``[n, L]``."""
+
+    tokens: int  # positions beyond are cut off, and counted
+    pooling: Literal["mean", "cls", "last", "max", "sqrt", "weighted"]  # made for: of its stage "embedding"
+    prefix: str = ""  # put before every text, as "query: " of some models
+    lower: bool = False  # whether texts are lower-cased before the tokenizer sees them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageView:
+    """An item as an image network takes it: uint8 ``[height, width, 3]``. Equal views are computed once an item."""
+
+    height: int
+    width: int
+    interpolation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextView:
+    """An item as a text network takes it: the ids that a tokenizer makes of it, at most ``tokens`` of them."""
+
+    digest: str  # of the tokenizer's file
+    tokens: int
+    prefix: str = ""
+    lower: bool = False
+    tokenizer: Path = field(compare=False)  # the file itself
+
+
+View: TypeAlias = ImageView | TextView
+TextBatch: TypeAlias = tuple[IntArray, IntArray]
+"""Ids and attention mask ``[b, L]``, padded on the right."""
+Batch: TypeAlias = ByteArray | TextBatch
+"""What a frozen network takes at a time: uint8 ``[b, h, w, 3]`` or texts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneSpec:
     """A pretrained network by name: everything that can be known without loading it."""
 
@@ -100,7 +142,7 @@ class BackboneSpec:
     dim: int  # columns of the last stage's features
     params: int
     licence: str
-    input: ImageInput
+    input: ImageInput | TextInput
     accuracy: float | None = None  # published ImageNet top-1 in 0..1, the static prior's second half
 
     @property
@@ -135,7 +177,10 @@ class Backbone(Protocol):
         ...
 
     def module(self) -> nn.Module:
-        """The network in eval mode, no head: ``[n, 3, h, w]`` to one pooled ``[n, d_s]`` tensor a stage, as a tuple."""
+        """The network in eval mode, no head: ``[n, 3, h, w]`` to one pooled ``[n, d_s]`` tensor a stage, as a tuple.
+
+        A text network takes ``(input_ids, attention_mask)``, both int64 ``[n, L]``.
+        """
         ...
 
     def state(self) -> Mapping[str, NDArray[Any]]:
@@ -144,6 +189,14 @@ class Backbone(Protocol):
 
     def weights_file(self) -> Path | None:
         """A safetensors file of the same weights where one lies on this machine: it spares building the network."""
+        ...
+
+
+class TextBackbone(Backbone, Protocol):
+    """A pretrained text network: the tokenizer comes with it."""
+
+    def tokenizer(self) -> Path:
+        """``tokenizer.json`` of the ``tokenizers`` library, a file on this machine."""
         ...
 
 

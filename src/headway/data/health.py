@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.data.dataset import target_array, target_codes
 from headway.types import ByteArray, Dataset, Finding, IntArray
 
 NEAR_BITS = 20
@@ -16,6 +20,7 @@ NEAR_SHARE = 0.13
 # 1,797 digits of 8 x 8 pixels, all within a class. The share is what keeps small drawings on an empty page apart: they
 # differ in few bits because they have few.
 
+ClosePairs: TypeAlias = Callable[[ByteArray], tuple[IntArray, IntArray]]
 _SHOWN = 10
 _BLOCK = 128  # rows compared at a time with all others: 50 MB of words at 50,000 items
 _MOST_EDGES = 2_000_000
@@ -23,10 +28,10 @@ _TINY = 5
 _IMBALANCE = 10
 
 
-def near_duplicates(hashes: ByteArray, digests: ByteArray) -> IntArray:
+def near_duplicates(hashes: ByteArray, digests: ByteArray, *, close: ClosePairs | None = None) -> IntArray:
     """Cluster numbers ``[n]`` from perceptual hashes ``[n, k]`` and content digests ``[n, 16]``.
 
-    Two items are joined where their digests are equal or their hashes differ in at most :data:`NEAR_BITS` bits and in
+    ``close`` is the modality's own way to tell near-copies by their hashes: pairs of rows. Without it two items are joined where their digests are equal or their hashes differ in at most :data:`NEAR_BITS` bits and in
     at most :data:`NEAR_SHARE` of the bits that either sets; clusters are what is connected. All pairs are compared, a
     block of rows at a time: time grows with n squared, memory with n.
 
@@ -36,7 +41,7 @@ def near_duplicates(hashes: ByteArray, digests: ByteArray) -> IntArray:
     n = len(hashes)
     _, alike = np.unique(_words(hashes), axis=0, return_inverse=True)
     first = np.unique(alike.ravel(), return_index=True)[1]
-    left, right = _close_pairs(_words(hashes)[first])
+    left, right = _close_pairs(_words(hashes)[first]) if close is None else close(hashes[first])
     same = np.unique(digests, axis=0, return_inverse=True)[1].ravel()
     # Nodes: the items, then the distinct hashes, then the distinct digests; an item is tied to its hash and its digest.
     rows = np.concatenate([np.arange(n), np.arange(n), n + left])
@@ -119,7 +124,7 @@ def check(dataset: Dataset) -> tuple[Finding, ...]:
         if dataset.task == "classification":
             counts = class_counts(dataset)
             findings += [_tiny(dataset, counts, "classes"), _imbalance(dataset, counts), _conflicts(dataset, "class")]
-        elif dataset.classes:
+        elif dataset.classes and not isinstance(dataset.targets, tuple):
             findings += [_tiny(dataset, class_counts(dataset), "labels"), _conflicts(dataset, "set of labels")]
         else:
             findings += [_conflicts(dataset, "target")]
@@ -148,19 +153,17 @@ def exact_duplicates(digests: ByteArray) -> IntArray:
 
 def class_counts(dataset: Dataset) -> IntArray:
     """Items ``[C]`` of each class, or on which each label is on."""
-    assert dataset.targets is not None
-    if dataset.targets.ndim == 2:
-        counts: IntArray = dataset.targets.sum(axis=0).astype(np.int64)
+    targets = target_array(dataset)
+    if targets.ndim == 2:
+        counts: IntArray = targets.sum(axis=0).astype(np.int64)
         return counts
-    return np.bincount(dataset.targets.astype(np.int64), minlength=len(dataset.classes))
+    return np.bincount(targets.astype(np.int64), minlength=len(dataset.classes))
 
 
 def _conflicts(dataset: Dataset, what: str) -> Finding | None:
     """Items of equal content with different targets: at most one of these can be right."""
-    assert dataset.targets is not None
     clusters = exact_duplicates(dataset.digests)
-    codes = np.unique(dataset.targets, axis=0, return_inverse=True)[1].ravel()
-    pairs = np.unique(np.stack([clusters, codes]), axis=1)
+    pairs = np.unique(np.stack([clusters, target_codes(dataset)]), axis=1)
     torn = np.flatnonzero(np.bincount(pairs[0]) > 1)
     if not len(torn):
         return None

@@ -11,7 +11,7 @@ import numpy as np
 from headway import backbones, plugins
 from headway.budget import Deadline
 from headway.data import health
-from headway.data.dataset import take
+from headway.data.dataset import take, target_array
 from headway.data.index import ContentIndex
 from headway.data.read import read
 from headway.data.split import split, straddling, units
@@ -19,12 +19,14 @@ from headway.engine.pool import Member, open_pool
 from headway.errors import DataError, OptionError
 from headway.evaluate.contenders import Arena, Entrant
 from headway.features.decoded import Kept
-from headway.features.embed import embed, facts_of, matrix, modality_of
+from headway.features.embed import embed, facts_of, hash_fact, matrix, modality_of
 from headway.features.extract import Extraction, Fact, Replan
+from headway.features.lengths import token_counts
 from headway.recipe.session import CLOSING, Session, compiled_cache
-from headway.types import Dataset, Finding, IntArray, Split, Targets
+from headway.types import Dataset, Finding, IntArray, Split, Targets, TextView
 
 SHOWN = 10
+POOLINGS = ("mean", "cls", "last", "max", "sqrt", "weighted")  # names of stages that pool one layer in another way
 LOOKING_SHARE = 0.2  # of what is left of the budget may go into decoding alone, before any network has run
 PACED = 32  # items from which a network's pace is known
 LEAST_EMBEDDING = 2.0  # seconds, however late it is: without some items of every class there is nothing to end with
@@ -92,6 +94,7 @@ def embed_rows(
     """As :func:`embed_all` for some rows, leaving time for ``later`` more items. Comes back with the rows done."""
     part = take(dataset, rows)
     found, kept = _within_budget(part, members, session, later=later)
+    note_truncated(part, kept, session)
     _note_left(found, len(rows), session, of="training items")
     return np.delete(rows, np.union1d(np.fromiter(found.bad, np.int64), found.left)), kept
 
@@ -132,8 +135,8 @@ def arena_of(dataset: Dataset, parts: Split, together: IntArray, session: Sessio
     for number, (_, held_out) in enumerate(parts.folds):
         folds[held_out] = number
     train = parts.train
-    assert dataset.targets is not None
-    if not len(parts.test) or not (folds[train] >= 0).any() or not _differ(dataset.targets[train]):
+    targets = target_array(dataset)
+    if not len(parts.test) or not (folds[train] >= 0).any() or not _differ(targets[train]):
         classes = dataset.task == "classification"
         raise DataError(
             "there are too few items to choose a model and to test it",
@@ -147,7 +150,7 @@ def arena_of(dataset: Dataset, parts: Split, together: IntArray, session: Sessio
     return Arena(
         store=session.store,
         digests=dataset.digests[train],
-        y=dataset.targets[train],
+        y=targets[train],
         classes=plugins.load("tasks", dataset.task).outputs(dataset.classes),
         folds=folds[train],
         groups=together[train],
@@ -161,13 +164,28 @@ def _differ(targets: Targets) -> bool:
 
 def near_copies(dataset: Dataset, session: Session) -> IntArray:
     """Cluster numbers ``[n]``: items of one cluster are near-copies of each other."""
-    hashes = matrix(session.store, [(facts_of(modality_of(dataset))[1].key, "0")], dataset.digests)
-    return health.near_duplicates(hashes.astype(np.uint8), dataset.digests)
+    modality = modality_of(dataset)
+    hashes = matrix(session.store, [(hash_fact(modality).key, "0")], dataset.digests)
+    close = getattr(modality, "close_pairs", None)
+    return health.near_duplicates(hashes.astype(np.uint8), dataset.digests, close=close)
 
 
 def entrant(member: Member) -> Entrant:
     frozen = member.frozen
-    return Entrant(name=member.spec.name, key=frozen.key, stages=frozen.stages, dims=frozen.dims)
+    last = len(frozen.stages) - 1
+    ways = tuple(stage for stage, name in enumerate(frozen.stages) if name in POOLINGS or stage == last)
+    poolings = ways if isinstance(frozen.view, TextView) and len(ways) > 1 else ()
+    return Entrant(name=member.spec.name, key=frozen.key, stages=frozen.stages, dims=frozen.dims, poolings=poolings)
+
+
+def note_truncated(dataset: Dataset, members: Sequence[Member], session: Session) -> None:
+    """Say how many texts networks do not read to their end; of images there is nothing to say."""
+    for member in members:
+        view = member.frozen.view
+        if isinstance(view, TextView):
+            counts = token_counts(session.store, member.frozen, dataset.digests)
+            finding = modality_of(dataset).truncated(counts, view.tokens, names=dataset.names, network=member.spec.name)
+            session.findings += [finding] if finding is not None else []
 
 
 def _within_budget(
@@ -261,8 +279,7 @@ def _usable(dataset: Dataset, found: Extraction, session: Session) -> Dataset:
     if not len(out):
         return dataset
     rest = np.setdiff1d(np.arange(len(dataset.names)), out)
-    assert dataset.targets is not None
-    if not _differ(dataset.targets[rest]):
+    if not _differ(target_array(dataset)[rest]):
         raise DataError(
             "fewer than two classes have items that can be used"
             if dataset.task == "classification"

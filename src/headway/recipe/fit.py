@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headway.budget import Deadline
-from headway.data.dataset import take
+from headway.data.dataset import take, target_array
 from headway.engine.pool import Device, Member
 from headway.evaluate.loop import Result
 from headway.recipe.competition import baselines, best_of, compete, random_arm, rank_members, used_by
@@ -94,11 +94,19 @@ def fit(
     worth = data_value(results[0], session, scratch=scratch)
     append(folder, [record for result in [*results, *beyond.rivals, *arms] for record in result.records])
 
-    assert dataset.targets is not None
     with session.timed("prove"):
         test = parts.test
-        digests, y = dataset.digests[test], dataset.targets[test]
-        proof = prove(beyond.best, arms, shown=shown, digests=digests, y=y, seconds=session.embedding, seed=seed)
+        digests, y = dataset.digests[test], target_array(dataset)[test]
+        proof = prove(
+            beyond.best,
+            arms,
+            shown=shown,
+            digests=digests,
+            y=y,
+            seconds=session.embedding,
+            seed=seed,
+            modality=dataset.modality,
+        )
     append(folder, proof.records)
     with session.timed("save"):
         save_model(folder, _model(proof.shipped, dataset, [*networks, *twins, *scratch.members]))
@@ -115,15 +123,15 @@ def _model(shipped: Result, dataset: Dataset, members: Sequence[Member]) -> Mode
     by_key = {member.frozen.key: member for member in members}  # names of random twins may be equal
     contender = shipped.contender
     parts = []
-    for entrant, count in zip(contender.entrants, contender.stages, strict=True):
+    for entrant, taken in zip(contender.entrants, contender.taken, strict=True):
         member = by_key[entrant.key]
-        last = len(entrant.stages)
-        parts.append(NetworkPart(ir=member.ir, stages=tuple(range(last - count, last)), backbone=member.backbone))
+        parts.append(NetworkPart(ir=member.ir, stages=taken, backbone=member.backbone))
     return Model(
         modality=dataset.modality,
         task=dataset.task,
         classes=dataset.classes,
         head=shipped.adapted.head,
         classical=contender.arm == "classical",
+        learnt=None if contender.fitted is None else contender.fitted.model,
         networks=tuple(parts),
     )
