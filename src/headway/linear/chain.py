@@ -6,6 +6,7 @@ numpy only, as everything that prediction loads.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,3 +83,52 @@ def viterbi(scores: FloatArray, lengths: Sequence[int] | IntArray, moves: FloatA
     for row, sentence in enumerate(order.tolist()):
         decoded[sentence] = found[row, : size[sentence]]
     return decoded
+
+
+def log_shares(scores: FloatArray) -> Array:
+    """Log probabilities ``[N, C]`` of scores ``[N, C]``.
+
+    >>> log_shares(np.zeros((1, 2))).round(3).tolist()
+    [[-0.693, -0.693]]
+    """
+    shifted = np.asarray(scores, np.float64) - np.max(scores, axis=1, keepdims=True)
+    found: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoder:
+    """From a word's scores to the tags of a sentence.
+
+    The score of tag j after i is ``log p(j | word) + weight (log p(j | i) - log p(j))``: what the words say and what
+    the row of tags says, of which p(j) would else count twice. Illegal pairs are never taken, whatever the weight.
+    """
+
+    moves: Array  # [C + 1, C] log p(j | i), -inf where illegal
+    prior: Array  # [C] log p(j)
+    weight: float  # 0: only what is legal counts
+
+
+def learnt(tags: IntArray, legal: NDArray[np.bool_], *, weight: float = 0.0) -> Decoder:
+    """The decoder of counted tags ``[n, L]``, -1 past a sentence's end."""
+    counted = np.bincount(tags[tags >= 0], minlength=legal.shape[1]) + SMOOTHING
+    return Decoder(moves=transitions(tags, legal), prior=np.log(counted / counted.sum()), weight=weight)
+
+
+def decoded(decoder: Decoder, scores: FloatArray, lengths: Sequence[int] | IntArray) -> list[IntArray]:
+    """The tags of each sentence from the scores ``[N, C]`` of all words; always legal."""
+    impossible = np.isneginf(decoder.moves)
+    moves = np.where(impossible, -np.inf, decoder.weight * np.where(impossible, 0.0, decoder.moves))
+    return viterbi(log_shares(scores) - decoder.weight * decoder.prior, lengths, moves)
+
+
+def padded(sentences: Sequence[IntArray], width: int) -> IntArray:
+    """Sentences of tag numbers as ``[n, width]``, -1 past their ends.
+
+    >>> padded([np.array([1]), np.array([2, 0])], 2).tolist()
+    [[1, -1], [2, 0]]
+    """
+    out = np.full((len(sentences), width), -1, np.int64)
+    for row, tags in enumerate(sentences):
+        out[row, : len(tags)] = tags
+    return out

@@ -22,8 +22,8 @@ from headway.types import Finding, IntArray
 
 __all__ = ["Tags", "columns", "decode", "encode", "encode_as", "is_spans", "legal", "metrics", "numbered", "strata"]
 
-SPAN_METRICS = ("span_f1", "span_precision", "span_recall", "accuracy", "sentence_accuracy")
-PLAIN_METRICS = ("accuracy", "macro_f1", "sentence_accuracy")
+SPAN_METRICS = ("span_f1", "span_precision", "span_recall", "word_accuracy", "sentence_accuracy")
+PLAIN_METRICS = ("word_accuracy", "sentence_accuracy")
 PRIOR = "the most frequent tag of each word"  # what the arm without features answers
 
 _COLUMNS = ("item", "tokens", "tags")
