@@ -6,7 +6,7 @@ not balanced, and the columns may be a sparse matrix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -39,15 +39,15 @@ def path(
     *,
     tolerance: float = 1e-5,
     go_on: Callable[[], bool] = lambda: True,
-) -> list[Solution]:
-    """``Σ_i ℓ_i + λ/2 ‖W‖²`` for each penalty, largest first; the intercept is not penalised.
+) -> Iterator[Solution]:
+    """``Σ_i ℓ_i + λ/2 ‖W‖²`` for each penalty in turn, largest first; the intercept is not penalised.
 
     Every solution starts from the one before. L-BFGS on columns scaled by the diagonal of the Hessian where nothing is
     known yet, ``Σ_i x_ij² / C + λ``; the steps end where the loss falls by less than ``tolerance`` of itself, or
     where ``go_on()``, asked after each step, is false. Hastie, Tibshirani and Friedman (2009), section 4.4.
 
     >>> X = np.array([[-1.0], [-2.0], [1.0], [2.0]])
-    >>> found = path(X, np.array([0, 0, 1, 1]), 2, [0.1])[0]
+    >>> found = next(path(X, np.array([0, 0, 1, 1]), 2, [0.1]))
     >>> scores(X, found).argmax(1).tolist()
     [0, 0, 1, 1]
     """
@@ -58,7 +58,7 @@ def path(
     across = X.T.tocsr() if hasattr(X, "tocsr") else X.T
     hot = np.zeros((n, classes), np.float32)
     hot[np.arange(n), y] = 1.0
-    state, solutions = np.zeros((d + 1, classes)), []
+    state = np.zeros((d + 1, classes))
     for penalty in penalties:
         curve = np.sqrt(np.append(squares.astype(np.float64) / classes + penalty, n / classes))[:, None]
 
@@ -88,8 +88,7 @@ def path(
             options={"maxiter": STEPS, "maxfun": 2 * STEPS, "ftol": tolerance, "gtol": 1e-4 * np.sqrt(n)},
         )
         state = found.x.reshape(d + 1, classes) / curve
-        solutions.append(Solution(weight=state[:-1].astype(np.float32), bias=state[-1].astype(np.float32)))
-    return solutions
+        yield Solution(weight=state[:-1].astype(np.float32), bias=state[-1].astype(np.float32))
 
 
 def scores(X: Rows, found: Solution) -> NDArray[np.float32]:
