@@ -28,6 +28,7 @@ SPARSE = (3.0, 1.0, 0.3, 0.1)  # where columns are 0 or 1
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the row of tags
 SEEN = 2  # words that a hashed column must mark in training
 WORTH = 0.001  # of the primary metric: a heavier decoder must beat a lighter one by more
+STEPS = 25  # a penalty and fold: to compare penalties; the solution that ships is carried on
 ROTATED = 1600  # columns up to which they are turned into their own eigenbasis, where few steps suffice
 Always = Callable[[], bool]
 
@@ -203,7 +204,7 @@ def _crossed(
     y, classes, folds = lines.y, len(lines.classes), lines.word_folds
     parts = [(np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)) for fold in np.unique(folds)]
     walks: list[Iterator[Solution]] = [
-        path(X[seen], y[seen], classes, penalties, go_on=go_on, tolerance=1e-4) for _, seen in parts
+        path(X[seen], y[seen], classes, penalties, go_on=go_on, tolerance=1e-3, steps=STEPS) for _, seen in parts
     ]
     best, least, chosen = np.zeros((len(y), classes), np.float32), np.inf, 0
     for number in range(len(penalties)):

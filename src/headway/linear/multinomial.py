@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Rows: TypeAlias = Any
 """``[n, d]``: a float array, or a ``scipy.sparse`` CSR matrix."""
 
-STEPS = 150
+STEPS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +38,13 @@ def path(
     penalties: Sequence[float],
     *,
     tolerance: float = 1e-5,
+    steps: int = STEPS,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[Solution]:
     """``Σ_i ℓ_i + λ/2 ‖W‖²`` for each penalty in turn, largest first; the intercept is not penalised.
 
     Every solution starts from the one before. L-BFGS on columns scaled by the diagonal of the Hessian where nothing is
-    known yet, ``Σ_i x_ij² / C + λ``; the steps end where the loss falls by less than ``tolerance`` of itself, or
+    known yet, ``Σ_i x_ij² / C + λ``; at most ``steps`` a penalty; the steps end where the loss falls by less than ``tolerance`` of itself, or
     where ``go_on()``, asked after each step, is false. Hastie, Tibshirani and Friedman (2009), section 4.4.
 
     >>> X = np.array([[-1.0], [-2.0], [1.0], [2.0]])
@@ -85,7 +86,7 @@ def path(
             jac=True,
             method="L-BFGS-B",
             callback=asked,
-            options={"maxiter": STEPS, "maxfun": 2 * STEPS, "ftol": tolerance, "gtol": 1e-4 * np.sqrt(n)},
+            options={"maxiter": steps, "maxfun": 2 * steps, "ftol": tolerance, "gtol": 1e-4 * np.sqrt(n)},
         )
         state = found.x.reshape(d + 1, classes) / curve
         yield Solution(weight=state[:-1].astype(np.float32), bias=state[-1].astype(np.float32))

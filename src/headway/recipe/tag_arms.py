@@ -1,0 +1,116 @@
+"""Which states of a network a tagger reads: chosen on validation folds, by a probe that is solved in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.evaluate.metrics import measure
+from headway.evaluate.taggers import Lines, left_out_tags
+from headway.features.store import Store
+from headway.features.words import POOLINGS, Block, gather
+from headway.linear.folds import left_out
+from headway.seeds import seed_of
+from headway.types import ByteArray
+
+WORDS = 6000  # that the choice is made on, whole sentences of them
+PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # of the mean diagonal entry
+GAIN = 0.003  # of the primary metric that more columns must bring
+REACH = (1, 2)  # words to either side
+Blocks = tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What was settled on, and every candidate's score of the primary metric, in the order of trying."""
+
+    blocks: Blocks
+    tried: tuple[tuple[Blocks, float], ...]
+
+
+def choose_blocks(
+    lines: Lines,
+    digests: ByteArray,
+    *,
+    store: Store,
+    key: str,
+    stages: int,
+    seed: int,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Choice:
+    """Greedily: the stage, how pieces are pooled, how many neighbours count, and whether the other stages join.
+
+    ``digests [N, 16]`` are those of the lines' words. Each candidate is a ridge probe on at most :data:`WORDS` words
+    with whole folds of sentences left out, decoded legally and measured by the primary metric.
+    """
+    part, rows = _some(lines, seed)
+    own = digests[rows]
+    kept: dict[Block, NDArray[np.float32]] = {}
+    tried: dict[Blocks, float] = {}
+
+    def score(blocks: Blocks) -> float:
+        if blocks not in tried:
+            for block in blocks:
+                if block not in kept:
+                    kept[block] = _unit(gather(store, key, own, part.lengths, [block]))
+            tried[blocks] = _score(np.hstack([kept[block] for block in blocks]), part)
+        return tried[blocks]
+
+    def better(now: Blocks, others: Sequence[Blocks], *, by: float) -> Blocks:
+        for other in others:
+            if go_on() and score(other) > score(now) + by:
+                now = other
+        return now
+
+    deep = [(Block(stage=stage, pooling="first"),) for stage in range(stages)]
+    best = better(deep[-1], deep[:-1], by=0.0)
+    best = better(best, [(replace(best[0], pooling=how),) for how in POOLINGS], by=GAIN / 2)
+    others = tuple(replace(best[0], stage=stage) for stage in range(stages) if stage != best[0].stage)
+    best = better(best, [_with_neighbours(best[0], reach) for reach in REACH], by=GAIN)
+    best = better(best, [(*best, *others)], by=GAIN)
+    score(best)
+    return Choice(blocks=best, tried=tuple(tried.items()))
+
+
+def _with_neighbours(block: Block, reach: int) -> Blocks:
+    offsets = [offset for step in range(1, reach + 1) for offset in (-step, step)]
+    return (block, *(replace(block, offset=offset) for offset in offsets))
+
+
+def _score(X: NDArray[np.float32], lines: Lines) -> float:
+    """The best over penalties: which one is settled later, by the probe itself."""
+    hot = np.eye(len(lines.classes), dtype=np.float32)[lines.y]
+    scores = left_out(X, hot, lines.word_folds, PENALTIES)
+    said = (left_out_tags(_sharpened(one), lines, 0.0) for one in scores)
+    return max(measure(lines.metrics[0], lines.tags, tags) for tags in said)
+
+
+def _sharpened(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Shares as least squares gives them, as scores whose softmax is about as sure."""
+    return np.log(np.clip(scores, 1e-3, 1.0))
+
+
+def _unit(X: NDArray[np.float32]) -> NDArray[np.float32]:
+    scaled: NDArray[np.float32] = X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
+    return scaled
+
+
+def _some(lines: Lines, seed: int) -> tuple[Lines, NDArray[np.int64]]:
+    """Whole sentences of about :data:`WORDS` words, drawn at random, and the rows of their words."""
+    lengths, ends = lines.lengths, np.cumsum(lines.lengths)
+    order = np.random.default_rng(seed_of("tag-sample", seed)).permutation(len(lengths))
+    enough = int(np.searchsorted(np.cumsum(lengths[order]), WORDS)) + 1
+    chosen = np.sort(order[:enough])
+    if len(np.unique(lines.folds[chosen])) < 2:
+        chosen = np.arange(len(lengths))
+    rows = np.concatenate([np.arange(ends[i] - lengths[i], ends[i]) for i in chosen])
+    part = replace(
+        lines,
+        sentences=tuple(lines.sentences[i] for i in chosen.tolist()),
+        tags=lines.tags[chosen],
+        folds=lines.folds[chosen],
+    )
+    return part, rows

@@ -1,0 +1,170 @@
+"""A tagger in a run folder: written, read, and predicting without torch.
+
+::
+
+    RUN/model/model.json            task, tags, which of the three kinds of tagger it is, and its blocks
+    RUN/model/head.safetensors      the probe's or the table's numbers, and those of the row of tags
+    RUN/model/network/              the converted network and its tokenizer, where the tagger reads its states
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.engine.tokenwise import FILES, Tokenwise, compile_tokens
+from headway.engine.tokenwise import read as read_ir
+from headway.errors import RunError, StorageError
+from headway.evaluate.taggers import Tagger, tag
+from headway.features.pieces import Cutter, cutter
+from headway.features.words import Block, shifted, word_states
+from headway.linear.chain import Decoder
+from headway.linear.multinomial import Solution
+from headway.modalities._words import Word
+from headway.run.model import MODEL
+from headway.run.write import write_json
+from headway.types import LinearHead
+
+AT_ONCE = 256  # sentences whose states are held in memory
+
+
+@dataclass(slots=True, kw_only=True)
+class Ready:
+    """A tagger with its network compiled."""
+
+    tagger: Tagger
+    network: Tokenwise | None = None
+    cutter: Cutter | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagged:
+    """A sentence and its tags; of raw text ``words`` say where each word stands."""
+
+    name: str
+    tokens: tuple[str, ...]
+    tags: tuple[str, ...]
+    words: tuple[Word, ...] | None = None
+
+
+def save_tagger(out: Path, tagger: Tagger, network: Tokenwise | None) -> None:
+    """Write ``RUN/model``, whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    scratch = out / f".{MODEL}.{os.getpid()}"
+    try:
+        scratch.mkdir(parents=True)
+        if tagger.blocks and network is not None:
+            (scratch / "network").mkdir()
+            for name in FILES:
+                shutil.copyfile(network.ir.folder / name, scratch / "network" / name)
+        arrays = {name: np.ascontiguousarray(array) for name, array in _arrays(tagger).items()}
+        save_file(arrays, scratch / "head.safetensors")
+        write_json(scratch / "model.json", _facts(tagger))
+        shutil.rmtree(out / MODEL, ignore_errors=True)
+        scratch.rename(out / MODEL)
+    except OSError as error:
+        raise StorageError(
+            "the run folder cannot be written",
+            given=f"{out} ({error.strerror or error})",
+            todo="Free some space, or name another folder with --out",
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def read_tagger(run: Path) -> Ready:
+    """The tagger of a run.
+
+    Raises:
+        RunError: a part is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    folder = run / MODEL
+    try:
+        facts = json.loads((folder / "model.json").read_text("utf-8"))
+        tagger = _tagger(facts, load_file(folder / "head.safetensors"))
+    except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
+        raise RunError("the run's model cannot be read", given=f"{folder} ({error})", todo="Fit again") from error
+    if not tagger.blocks:
+        return Ready(tagger=tagger)
+    network = compile_tokens(read_ir(folder / "network"))
+    words = cutter(folder / "network" / "tokenizer.json", tokens=network.ir.tokens)
+    return Ready(tagger=tagger, network=network, cutter=words)
+
+
+def tag_sentences(ready: Ready, sentences: Sequence[Sequence[str]]) -> Iterator[tuple[str, ...]]:
+    """The tags of each sentence, in order; a sentence without words has none."""
+    classes = ready.tagger.classes
+    for start in range(0, len(sentences), AT_ONCE):
+        part = sentences[start : start + AT_ONCE]
+        for numbers in tag(ready.tagger, part, _states(ready, part)):
+            yield tuple(classes[number] for number in numbers.tolist())
+
+
+def _states(ready: Ready, sentences: Sequence[Sequence[str]]) -> NDArray[np.float32] | None:
+    if ready.network is None or ready.cutter is None:
+        return None
+    columns = word_states(sentences, ready.network, ready.cutter)
+    lengths = [len(words) for words in sentences]
+    blocks = ready.tagger.blocks
+    parts = [shifted(columns[f"{b.stage}.{b.pooling}"].astype(np.float32), lengths, b.offset) for b in blocks]
+    return np.hstack(parts)
+
+
+def _facts(tagger: Tagger) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "modality": "text",
+        "task": "tagging",
+        "classes": list(tagger.classes),
+        "kind": "states" if tagger.head is not None else "marks" if tagger.solution is not None else "table",
+        "transitions": tagger.decoder.weight,
+        "blocks": [asdict(block) for block in tagger.blocks],
+        "widths": list(tagger.head.blocks) if tagger.head is not None else [],
+        "table": list(tagger.table),
+    }
+
+
+def _arrays(tagger: Tagger) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {"moves": tagger.decoder.moves, "prior": tagger.decoder.prior}
+    if tagger.head is not None:
+        arrays |= {name: getattr(tagger.head, name) for name in ("mean", "scale", "weight", "bias")}
+    elif tagger.solution is not None and tagger.columns is not None:
+        arrays |= {"columns": tagger.columns, "weight": tagger.solution.weight, "bias": tagger.solution.bias}
+    elif tagger.counts is not None:
+        arrays["counts"] = tagger.counts
+    return arrays
+
+
+def _tagger(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Tagger:
+    """Raises ValueError or KeyError where parts do not fit each other."""
+    classes = tuple(facts["classes"])
+    decoder = Decoder(moves=arrays["moves"], prior=arrays["prior"], weight=float(facts["transitions"]))
+    if decoder.moves.shape != (len(classes) + 1, len(classes)):
+        raise ValueError(f"transitions are {decoder.moves.shape}, for {len(classes)} tags")
+    if facts["kind"] == "table":
+        table = {word: row for row, word in enumerate(facts["table"])}
+        return Tagger(classes=classes, decoder=decoder, table=table, counts=arrays["counts"])
+    if arrays["weight"].shape[1] != len(classes):
+        raise ValueError(f"the probe's weight is {arrays['weight'].shape}, for {len(classes)} tags")
+    if facts["kind"] == "marks":
+        solution = Solution(weight=arrays["weight"], bias=arrays["bias"])
+        return Tagger(classes=classes, decoder=decoder, columns=arrays["columns"], solution=solution)
+    parts = {name: arrays[name] for name in ("mean", "scale", "weight", "bias")}
+    head = LinearHead(blocks=tuple(facts["widths"]), unit_blocks=True, **parts)
+    return Tagger(classes=classes, decoder=decoder, head=head, blocks=tuple(Block(**b) for b in facts["blocks"]))
