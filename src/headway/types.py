@@ -24,8 +24,13 @@ Targets: TypeAlias = NDArray[np.int64] | NDArray[np.float64]
 Link: TypeAlias = Literal["softmax", "sigmoid", "identity"]
 """From scores to answers: one of C classes, each of C labels on its own, or a number."""
 
-Source: TypeAlias = Path | bytes | ByteArray
-"""Where an item's content lies: a file, encoded bytes, or a decoded ``[h, w, 3]`` array."""
+TextTargets: TypeAlias = tuple[str, ...] | tuple[tuple[str, ...], ...]
+"""What is to be written ``[n]``: a text an item (seq2seq), or a tag for every token of an item (tagging)."""
+
+ImageSource: TypeAlias = Path | bytes | ByteArray
+"""Where an image's content lies: a file, encoded bytes, or a decoded ``[h, w, 3]`` array."""
+Source: TypeAlias = ImageSource | str | tuple[str, ...]
+"""Where an item's content lies; of text also the text itself, a pair of texts, or a sentence's tokens (tagging)."""
 
 Outcome: TypeAlias = Literal["helps", "equivalent", "harms", "undecided"]
 Part: TypeAlias = Literal["train", "val", "test"]
@@ -56,8 +61,8 @@ class Dataset:
     names: tuple[str, ...]  # what the user sees: a path relative to the data's root, or "row 17"
     sources: tuple[Source, ...]
     digests: ByteArray  # [n, 16] content hashes: equal digests are equal items
-    targets: Targets | None  # class numbers [n]; labels on or off [n, C]; numbers [n]
-    classes: tuple[str, ...]  # names of classes or labels; none for numbers
+    targets: Targets | TextTargets | None  # class numbers [n]; labels on or off [n, C]; numbers [n]; texts, tags
+    classes: tuple[str, ...]  # names of classes, labels or tags; none for numbers and texts
     groups: IntArray | None = None  # [n] items of one group stay on one side of every split
     parts: tuple[Part | None, ...] | None = None  # [n] the split the user gave, where there is one
     findings: tuple[Finding, ...] = ()

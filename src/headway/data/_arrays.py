@@ -9,20 +9,29 @@ from typing import Any, cast
 
 import numpy as np
 
-from headway.data._items import Items
+from headway.data._items import IMAGE_SUFFIXES, TEXT_SUFFIXES, Items, Wanted
+from headway.data._sequences import TASKS
+from headway.data._tagged import tags_of
+from headway.data._texts import modality_of
 from headway.errors import DataError
 from headway.types import ByteArray, Source
 
-_ALLOWED = "an array [n, h, w] or [n, h, w, 3], or a list of arrays, PIL images, encoded bytes or paths"
+_PROBED = 200  # strings asked whether they are files
+_LONGEST_PATH = 4096
+_ALLOWED = "an array [n, h, w] or [n, h, w, 3], or a list of arrays, PIL images, encoded bytes, paths or texts"
 
 
-def items(data: object, *, labelled: bool) -> Items:
-    """``(X, y)``, or with ``labelled=False`` X alone."""
+def items(data: object, wanted: Wanted) -> Items:
+    """``(X, y)``, or X alone where no labels are wanted."""
+    labelled = wanted.labelled
     X, y = data if isinstance(data, tuple) and len(data) == 2 and _is_many(data[0]) else (data, None)
     if labelled and y is None:
         raise DataError("the data have no labels", given=type(data).__name__, allowed="a path, or (X, y)")
     if not _is_many(X):
         raise DataError("this is no data set", given=type(X).__name__, allowed=_ALLOWED)
+    texts = _texts_of(X, wanted)
+    if texts is not None:
+        return _of_texts(texts, y, wanted)
     sources: list[Source]
     if isinstance(X, np.ndarray) and X.dtype.kind not in "OUS":
         sources = [*_stack(X)]
@@ -30,7 +39,68 @@ def items(data: object, *, labelled: bool) -> Items:
         sources = [_source(x, row) for row, x in enumerate(cast("Sequence[object]", X))]
     labels = None if y is None else _labels(y, len(sources))
     names = [str(s) if isinstance(s, Path) else f"row {row}" for row, s in enumerate(sources)]
-    return Items(name="arrays", names=names, sources=sources, labels=labels)
+    items = Items(name="arrays", names=names, sources=sources, labels=labels)
+    if any(isinstance(source, Path) for source in sources):
+        items.modality = wanted.modality or modality_of(names, Path())
+    return items
+
+
+def _texts_of(X: Any, wanted: Wanted) -> list[Source] | None:
+    """The texts, pairs or lists of tokens that these are, or ``None`` where they are not.
+
+    Strings are paths where one of them is a file, or all end as images' or texts' names do.
+    """
+    if isinstance(X, np.ndarray) and X.dtype.kind not in "OUS":
+        return None
+    given = X.tolist() if isinstance(X, np.ndarray) else list(X)
+    if not given or (wanted.modality != "text" and not all(map(_is_written, given))):
+        return None
+    whole = [x for x in given if isinstance(x, str)]
+    if len(whole) == len(given) and wanted.task not in TASKS and _are_paths(whole):
+        return None
+    return [_written(x, row, wanted) for row, x in enumerate(given)]
+
+
+def _is_written(x: object) -> bool:
+    return isinstance(x, str) or (isinstance(x, list | tuple) and len(x) > 0 and all(isinstance(p, str) for p in x))
+
+
+def _are_paths(texts: list[str]) -> bool:
+    named = all(text.lower().endswith((*IMAGE_SUFFIXES, *TEXT_SUFFIXES)) for text in texts)
+    return named or any(_exists(text) for text in texts[:_PROBED])
+
+
+def _exists(text: str) -> bool:
+    try:
+        return len(text) < _LONGEST_PATH and Path(text).is_file()
+    except (OSError, ValueError):  # a NUL character, or too long a name
+        return False
+
+
+def _written(x: object, row: int, wanted: Wanted) -> Source:
+    if isinstance(x, str | bytes):
+        return x
+    if isinstance(x, os.PathLike):
+        return Path(x)
+    if x is None or x != x:
+        return ""
+    if isinstance(x, list | tuple | np.ndarray) and all(isinstance(part, str) for part in x):
+        if wanted.task == "tagging" or len(x) == 2:
+            return tuple(x)
+        raise DataError(
+            f"item {row} is neither a text nor a pair", given=f"{len(x)} texts", allowed="a text, or two of them"
+        )
+    raise DataError(
+        f"item {row} is no text", given=type(x).__name__, allowed="a text, a pair of texts, bytes or a path"
+    )
+
+
+def _of_texts(texts: list[Source], y: Any, wanted: Wanted) -> Items:
+    labels = None if y is None else _labels(y, len(texts))
+    if labels is not None and wanted.task == "tagging":
+        labels = [None if tags is None else tags_of(tags) for tags in labels]
+    names = [str(text) if isinstance(text, Path) else f"row {row}" for row, text in enumerate(texts)]
+    return Items(name="arrays", names=names, sources=texts, labels=labels, modality="text")
 
 
 def _is_many(X: object) -> bool:

@@ -14,6 +14,9 @@ SHOWN = 10
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".dib")
 """A file so named that is no image is a bad item; any other file that is none is left alone."""
 
+TEXT_SUFFIXES = (".txt", ".text", ".md")
+"""Files so named are texts; in a folder of texts, files without any suffix are too."""
+
 _PARTS: dict[str, Part] = {
     "train": "train",
     "training": "train",
@@ -33,6 +36,9 @@ class Wanted:
     label: tuple[str, ...] = ()
     group: str | None = None
     labelled: bool = True
+    text: tuple[str, ...] = ()  # columns of texts: one, or two for pairs; none: found where that is unmistakable
+    task: str = "auto"
+    modality: str | None = None  # none: what the data look like
     known: tuple[str, ...] = ()  # labels of a model: columns so named, all there, are the labels where none are asked
 
 
@@ -47,6 +53,7 @@ class Items:
     groups: list[Any] | None = None
     parts: list[Part | None] | None = None
     listed: bool = True  # named one by one, as in a table: then whatever is not an image is a bad item
+    modality: str = "image"
     findings: list[Finding] = field(default_factory=list)
 
 

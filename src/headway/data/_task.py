@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headway import plugins
+from headway.data._sequences import TASKS
 from headway.errors import OptionError, did_you_mean
 from headway.tasks import multilabel, regression
 from headway.tasks._labels import class_name, is_many, missing
@@ -18,7 +19,7 @@ MANY = 20
 
 def checked_task(task: str) -> str:
     """``task`` where it is one, or "auto"; raises :class:`OptionError` with the closest names."""
-    known = (AUTO, *plugins.names("tasks"))
+    known = tuple(dict.fromkeys((AUTO, *plugins.names("tasks"), *TASKS)))
     if task not in known:
         raise OptionError(
             "there is no such task", given=repr(task), allowed=", ".join(known), todo=did_you_mean(task, known)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.types import ByteArray, Dataset, Finding, IntArray, Part, Targets
+from headway.errors import DataError
+from headway.types import ByteArray, Dataset, Finding, IntArray, Part, Targets, TextTargets
 
 
 def fingerprint(
     digests: ByteArray,
     *,
-    targets: Targets | None,
+    targets: Targets | TextTargets | None,
     classes: Sequence[str],
     groups: IntArray | None = None,
     parts: Sequence[Part | None] | None = None,
@@ -38,8 +41,10 @@ def fingerprint(
     return state.hexdigest()
 
 
-def _bytes_of(targets: Targets) -> bytes:
+def _bytes_of(targets: Targets | TextTargets) -> bytes:
     """Numbers and labels say what they are, so that no other task's targets have the same bytes."""
+    if isinstance(targets, tuple):
+        return b"texts" + json.dumps(targets).encode()
     if targets.dtype.kind == "f":
         return b"numbers" + targets.astype("<f8").tobytes()
     return (b"" if targets.ndim == 1 else b"labels%d" % targets.shape[1]) + targets.astype("<i8").tobytes()
@@ -50,7 +55,7 @@ def take(dataset: Dataset, rows: NDArray[np.integer] | Sequence[int]) -> Dataset
     at = np.asarray(rows, np.int64)
     order = at.tolist()
     digests = dataset.digests[at]
-    targets = None if dataset.targets is None else dataset.targets[at]
+    targets = _taken(dataset.targets, at)
     groups = None if dataset.groups is None else dataset.groups[at]
     parts = None if dataset.parts is None else tuple(dataset.parts[row] for row in order)
     return replace(
@@ -63,6 +68,32 @@ def take(dataset: Dataset, rows: NDArray[np.integer] | Sequence[int]) -> Dataset
         parts=parts,
         fingerprint=fingerprint(digests, targets=targets, classes=dataset.classes, groups=groups, parts=parts),
     )
+
+
+def _taken(targets: Targets | TextTargets | None, at: IntArray) -> Targets | TextTargets | None:
+    if isinstance(targets, tuple):
+        return cast("TextTargets", tuple(targets[row] for row in at.tolist()))
+    return None if targets is None else targets[at]
+
+
+def target_array(dataset: Dataset) -> Targets:
+    """The targets as an array. Raises :class:`DataError` where there are none, or where they are texts or tags."""
+    if dataset.targets is None or isinstance(dataset.targets, tuple):
+        kind = "no labels" if dataset.targets is None else f"targets of the task {dataset.task}"
+        raise DataError("this needs classes, labels or numbers to learn", given=f"{dataset.name} with {kind}")
+    return dataset.targets
+
+
+def target_codes(dataset: Dataset) -> IntArray:
+    """Numbers ``[n]``, equal where the targets are equal; of whatever kind they are.
+
+    Raises :class:`DataError` where there are none.
+    """
+    if isinstance(dataset.targets, tuple):
+        known: dict[object, int] = {}
+        return np.array([known.setdefault(target, len(known)) for target in dataset.targets], np.int64)
+    codes: IntArray = np.unique(target_array(dataset), axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+    return codes
 
 
 def drop(dataset: Dataset, rows: NDArray[np.integer] | Sequence[int], finding: Finding) -> Dataset:

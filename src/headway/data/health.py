@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.data.dataset import target_array, target_codes
 from headway.types import ByteArray, Dataset, Finding, IntArray
 
 NEAR_BITS = 20
@@ -119,7 +120,7 @@ def check(dataset: Dataset) -> tuple[Finding, ...]:
         if dataset.task == "classification":
             counts = class_counts(dataset)
             findings += [_tiny(dataset, counts, "classes"), _imbalance(dataset, counts), _conflicts(dataset, "class")]
-        elif dataset.classes:
+        elif dataset.classes and not isinstance(dataset.targets, tuple):
             findings += [_tiny(dataset, class_counts(dataset), "labels"), _conflicts(dataset, "set of labels")]
         else:
             findings += [_conflicts(dataset, "target")]
@@ -148,19 +149,17 @@ def exact_duplicates(digests: ByteArray) -> IntArray:
 
 def class_counts(dataset: Dataset) -> IntArray:
     """Items ``[C]`` of each class, or on which each label is on."""
-    assert dataset.targets is not None
-    if dataset.targets.ndim == 2:
-        counts: IntArray = dataset.targets.sum(axis=0).astype(np.int64)
+    targets = target_array(dataset)
+    if targets.ndim == 2:
+        counts: IntArray = targets.sum(axis=0).astype(np.int64)
         return counts
-    return np.bincount(dataset.targets.astype(np.int64), minlength=len(dataset.classes))
+    return np.bincount(targets.astype(np.int64), minlength=len(dataset.classes))
 
 
 def _conflicts(dataset: Dataset, what: str) -> Finding | None:
     """Items of equal content with different targets: at most one of these can be right."""
-    assert dataset.targets is not None
     clusters = exact_duplicates(dataset.digests)
-    codes = np.unique(dataset.targets, axis=0, return_inverse=True)[1].ravel()
-    pairs = np.unique(np.stack([clusters, codes]), axis=1)
+    pairs = np.unique(np.stack([clusters, target_codes(dataset)]), axis=1)
     torn = np.flatnonzero(np.bincount(pairs[0]) > 1)
     if not len(torn):
         return None

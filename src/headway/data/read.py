@@ -5,24 +5,24 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headway import plugins
-from headway.data import _folder
-from headway.data._items import IMAGE_SUFFIXES, SHOWN, Items, Wanted, warning
+from headway.data import _folder, _sequences, _tagged
+from headway.data._hashing import bad_items, hashed, hashed_texts
+from headway.data._items import SHOWN, Items, Wanted, warning
 from headway.data._task import AUTO, checked_task, task_of
+from headway.data._texts import modality_of
 from headway.data.dataset import fingerprint
 from headway.data.health import numbered
-from headway.data.index import ContentIndex, contents
+from headway.data.index import ContentIndex
 from headway.errors import DataError, OptionError
-from headway.modalities import image
 from headway.modalities._source import display_name
 from headway.tasks._labels import is_many, missing
-from headway.types import ByteArray, Dataset, Finding, IntArray, Part, Targets
+from headway.types import ByteArray, Dataset, Finding, IntArray, Part, Targets, TextTargets
 
 _TABLES = (".csv", ".tsv", ".txt", ".parquet", ".jsonl", ".ndjson")
 
@@ -31,10 +31,13 @@ def read(
     data: object,
     *,
     label: str | Sequence[str] | None = None,
+    text: str | Sequence[str] | None = None,
     group: str | None = None,
     labelled: bool = True,
     task: str = AUTO,
     classes: Sequence[str] | None = None,
+    modality: str | None = None,
+    clean: Sequence[str] = (),
     strict: bool = False,
     index: ContentIndex | None = None,
 ) -> Dataset:
@@ -53,7 +56,19 @@ def read(
       0 and 1;
     - with ``labelled=False`` also files, folders, globs and lists of these, and X alone.
 
-    Files that cannot be opened, are empty or are no images are left out and named in a finding, unless ``strict``.
+    Texts come as
+
+    - a folder as above with ``.txt`` files, or files without a suffix;
+    - a table whose cells they are: ``text`` names the column, or two for pairs; where it is unmistakable it is found;
+    - ``(X, y)``, X a list of texts, or of pairs;
+    - with ``task="seq2seq"`` a table with a column of texts to be written (``label``); with ``task="tagging"`` files
+      with a token and its tag a line, or a table with a list of tokens and one of tags a row.
+
+    Sources are then ``str``, or tuples of them; ``modality="text"`` says so where it is not plain. ``clean`` names what
+    is done to the texts first (:data:`headway.modalities.text.CLEANINGS`); by default nothing.
+
+    Items that cannot be opened, are empty or are of another kind are left out and named in a finding, unless
+    ``strict``.
     Damage further inside shows when they are decoded. ``index`` remembers content hashes of unchanged files.
     ``task`` is "classification", "multilabel", "regression", or "auto": classification unless the labels unmistakably
     ask for another (:func:`headway.data._task.task_of`). ``classes`` are those of a model that is to be judged by the
@@ -67,18 +82,42 @@ def read(
     (('row 0', 'row 1'), ('a', 'b'), [0, 0, 1, 1])
     """
     columns = (label,) if isinstance(label, str) else tuple(label or ())
-    known = tuple(classes or ()) if task == "multilabel" else ()
-    items = _items(data, Wanted(label=columns, group=group, labelled=labelled, known=known))
+    texts = (text,) if isinstance(text, str) else tuple(text or ())
+    wanted = Wanted(
+        label=columns,
+        group=group,
+        labelled=labelled,
+        known=tuple(classes or ()) if task == "multilabel" else (),
+        text=texts,
+        task=checked_task(task),
+        modality=_checked_modality(modality, texts, task),
+    )
+    items = _items(data, wanted)
     if not labelled:
         items.labels = None
-    return _dataset(items, task=checked_task(task), classes=classes, strict=strict, index=index)
+    if items.modality == "text":
+        found = hashed_texts(items, cleaning=clean, every=modality == "text")
+    else:
+        found = hashed(items, index)
+    return _dataset(items, found, task=task, classes=classes, strict=strict)
+
+
+def _checked_modality(modality: str | None, texts: tuple[str, ...], task: str) -> str | None:
+    """The modality that is asked for, in so many words or by a task or a column; ``None``: what the data look like."""
+    known = plugins.names("modalities")
+    if modality is not None and modality not in known:
+        raise OptionError("there is no such modality", given=repr(modality), allowed=", ".join(known))
+    asked = "text" if texts or task in _sequences.TASKS else None
+    if asked and modality not in (None, asked):
+        raise OptionError(f"columns of texts and the task {task} are for texts", given=f"the modality {modality}")
+    return asked or modality
 
 
 def _items(data: object, wanted: Wanted) -> Items:
     if not isinstance(data, str | os.PathLike):
         from headway.data import _arrays
 
-        return _arrays.items(data, labelled=wanted.labelled)
+        return _arrays.items(data, wanted)
     path = Path(data)
     if path.is_dir():
         return _of_folder(path, wanted)
@@ -86,9 +125,15 @@ def _items(data: object, wanted: Wanted) -> Items:
         if path.suffix.lower() in _TABLES:
             from headway.data import _table
 
-            return _table.items(path, wanted)
+            if wanted.task == "tagging" and path.suffix.lower() in _tagged.SUFFIXES:
+                return _tagged.column_file(path, wanted)
+            lone = path.suffix.lower() == ".txt" and wanted.modality == "text" and not (wanted.labelled or wanted.text)
+            if not lone:
+                return _table.items(path, wanted)
+        if wanted.task == "tagging" and path.suffix.lower() in _tagged.SUFFIXES:
+            return _tagged.column_file(path, wanted)
         if not wanted.labelled:
-            return Items(name=path.name, names=[str(data)], sources=[path])
+            return _of_files(Items(name=path.name, names=[str(data)], sources=[path]), path.parent, wanted)
     # glob, because Path.glob takes no absolute patterns.
     found = sorted(glob.glob(str(data), recursive=True), key=os.fsencode) if not wanted.labelled else []  # noqa: PTH207
     if not found:
@@ -100,7 +145,12 @@ def _items(data: object, wanted: Wanted) -> Items:
         )
     from headway.data import _arrays
 
-    return _arrays.items(found, labelled=False)
+    return _arrays.items(found, wanted)
+
+
+def _of_files(items: Items, root: Path, wanted: Wanted) -> Items:
+    items.modality = wanted.modality or modality_of(items.names, root)
+    return items
 
 
 def _of_folder(path: Path, wanted: Wanted) -> Items:
@@ -109,26 +159,33 @@ def _of_folder(path: Path, wanted: Wanted) -> Items:
     except OSError as error:
         given = f"{display_name(path)} ({error.strerror or error})"
         raise DataError("the folder cannot be read", given=given, todo="Check its permissions") from error
-    from headway.data import _table
+    from headway.data import _open_table, _table
 
-    if names & {"dataset_dict.json", "dataset_info.json", "state.json"} or _table.shards(path):
+    if names & {"dataset_dict.json", "dataset_info.json", "state.json"} or _open_table.shards(path):
         return _table.saved(path, wanted)
     for metadata in ("metadata.csv", "metadata.jsonl", "metadata.parquet"):
         if metadata in names:
             return _table.items(path / metadata, wanted)
-    return _folder.labelled(path) if wanted.labelled else _folder.unlabelled(path)
+    if wanted.task == "tagging":
+        return _tagged.column_files(path, wanted)
+    return _of_files(_folder.labelled(path) if wanted.labelled else _folder.unlabelled(path), path, wanted)
 
 
 def _dataset(
-    items: Items, *, task: str, classes: Sequence[str] | None, strict: bool, index: ContentIndex | None
+    items: Items,
+    found: tuple[ByteArray, dict[int, str], list[int]],
+    *,
+    task: str,
+    classes: Sequence[str] | None,
+    strict: bool,
 ) -> Dataset:
     task, decided = _decided(items, task)
-    digests, bad, ignored = _hashed(items, index)
-    findings = [*items.findings, *_bad_items(items, bad, strict)]
+    digests, bad, ignored = found
+    findings = [*items.findings, *bad_items(items, bad, strict)]
     if ignored:
-        message = f"{len(ignored)} files are not images and were left alone."
+        message = f"{len(ignored)} files are not {items.modality}s and were left alone."
         shown = tuple(display_name(items.names[row]) for row in ignored[:SHOWN])
-        findings.append(Finding(check="not_images", severity="note", message=message, evidence=shown))
+        findings.append(Finding(check=f"not_{items.modality}s", severity="note", message=message, evidence=shown))
     unusable = {*bad, *ignored}
     unlabelled = _without_label(items, unusable, task)
     if unlabelled:
@@ -161,9 +218,11 @@ def _decided(items: Items, task: str) -> tuple[str, tuple[Finding, ...]]:
 def _encoded(
     items: Items, keep: list[int], digests: ByteArray, findings: list[Finding], task: str, known: Sequence[str] | None
 ) -> Dataset:
-    targets: Targets | None = None
+    targets: Targets | TextTargets | None = None
     classes: tuple[str, ...] = ()
-    if items.labels is not None:
+    if items.labels is not None and task in _sequences.TASKS:
+        targets, classes = _sequences.encode([items.labels[row] for row in keep], task, known)
+    elif items.labels is not None:
         kind = plugins.load("tasks", task)
         labels = [items.labels[row] for row in keep]
         encoded = kind.encode(labels) if known is None else kind.encode_as(labels, known)
@@ -175,7 +234,7 @@ def _encoded(
         parts = tuple(items.parts[row] for row in keep)
     return Dataset(
         name=display_name(items.name),
-        modality="image",
+        modality=items.modality,
         task=task,
         names=tuple(display_name(items.names[row]) for row in keep),
         sources=tuple(items.sources[row] for row in keep),
@@ -187,55 +246,6 @@ def _encoded(
         findings=tuple(findings),
         fingerprint=fingerprint(digests, targets=targets, classes=classes, groups=groups, parts=parts),
     )
-
-
-def _hashed(items: Items, index: ContentIndex | None) -> tuple[ByteArray, dict[int, str], list[int]]:
-    """Digests ``[n, 16]``, the reason why each bad item is bad, and the rows of files that were never meant."""
-    files = [(row, str(source)) for row, source in enumerate(items.sources) if isinstance(source, Path)]
-    digests = np.zeros((len(items.names), 16), np.uint8)
-    bad: dict[int, str] = {}
-    ignored: list[int] = []
-    for row, source in enumerate(items.sources):
-        if not isinstance(source, Path):
-            digests[row] = np.frombuffer(_digest(source), np.uint8)
-            if isinstance(source, bytes) and not image.sniff(source):
-                bad[row] = "is not an image" if source else "is empty"
-    found = contents([path for _, path in files], wanted=image.sniff, index=index)
-    good = [(row, content.digest) for (row, _), content in zip(files, found, strict=True) if content.digest]
-    if good:
-        digests[[row for row, _ in good]] = np.frombuffer(b"".join(d for _, d in good), np.uint8).reshape(-1, 16)
-    if len(good) == len(files):
-        return digests, bad, ignored
-    for (row, path), content in zip(files, found, strict=True):
-        if content.digest is None:
-            if not items.listed and not content.error and not path.lower().endswith(IMAGE_SUFFIXES):
-                ignored.append(row)
-            else:
-                bad[row] = content.error or ("is not an image" if content.head else "is empty (zero bytes)")
-    return digests, bad, ignored
-
-
-def _digest(source: bytes | ByteArray) -> bytes:
-    state = blake2b(digest_size=16)
-    if isinstance(source, np.ndarray):  # pixels alone would make a 2 x 8 image equal to a 4 x 4 one
-        state.update(repr(source.shape).encode())
-        source = source.tobytes()
-    state.update(source)
-    return state.digest()
-
-
-def _bad_items(items: Items, bad: dict[int, str], strict: bool) -> list[Finding]:
-    if not bad:
-        return []
-    shown = [f"{display_name(items.names[row])} {reason}" for row, reason in list(bad.items())[:SHOWN]]
-    if strict:
-        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        raise DataError(
-            f"{len(bad)} items cannot be used",
-            given="; ".join(shown) + more,
-            todo="Mend or remove them, or do not ask for strict",
-        )
-    return [warning("bad_items", f"{len(bad)} items cannot be used and were left out.", shown)]
 
 
 def _without_label(items: Items, unusable: set[int], task: str) -> list[int]:

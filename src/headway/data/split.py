@@ -9,7 +9,7 @@ from headway import plugins
 from headway.data.health import connected, exact_duplicates, numbered
 from headway.errors import DataError, OptionError
 from headway.seeds import seed_of
-from headway.types import Dataset, Finding, IntArray, Split
+from headway.types import Dataset, Finding, IntArray, Split, TextTargets
 
 TEST_SIZE = 0.25
 """Share of each class held out where nothing else is asked for."""
@@ -70,11 +70,22 @@ def marks_of(dataset: Dataset) -> IntArray:
     """
     if dataset.targets is None:
         raise DataError("a split needs labels", given=dataset.name, todo="Read the data with labels")
+    if isinstance(dataset.targets, tuple):
+        return _marks_of_texts(dataset.targets)
     if dataset.targets.ndim == 2:
         none = ~dataset.targets.any(axis=1, keepdims=True)
         return np.hstack([dataset.targets, none]).astype(np.int64)
     strata: IntArray = plugins.load("tasks", dataset.task).strata(dataset.targets)
     return strata
+
+
+def _marks_of_texts(targets: TextTargets) -> IntArray:
+    """Of tags, which kinds an item has, whatever their place in a span; texts are all alike."""
+    kinds = [set() if isinstance(tags, str) else {tag.partition("-")[2] or tag for tag in tags} for tags in targets]
+    distinct = sorted(set[str]().union(*kinds))
+    if not distinct:
+        return np.zeros(len(targets), np.int64)
+    return np.array([[kind in own for kind in distinct] for own in kinds], np.int64)
 
 
 def units(dataset: Dataset, duplicates: IntArray | None = None) -> IntArray:

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from headway.errors import DataError
-from headway.types import ByteArray
+from headway.types import Source
 
 
-def content(source: Path | bytes) -> bytes:
+def content(source: Path | bytes, *, what: str = "image") -> bytes:
     """The encoded bytes of a source. Raises :class:`DataError` when they cannot be read or are none."""
     if isinstance(source, bytes):
         data = source
@@ -17,16 +17,16 @@ def content(source: Path | bytes) -> bytes:
         try:
             data = source.read_bytes()
         except OSError as error:
-            raise bad_item(source, f"it cannot be opened ({error.strerror or error})") from error
+            raise bad_item(source, f"it cannot be opened ({error.strerror or error})", what=what) from error
     if not data:
-        raise bad_item(source, "it is empty (zero bytes)")
+        raise bad_item(source, "it is empty (zero bytes)", what=what)
     return data
 
 
-def bad_item(source: Path | bytes | ByteArray, reason: str) -> DataError:
+def bad_item(source: Source, reason: str, *, what: str = "image") -> DataError:
     """The error for one item that cannot be used; the caller skips and counts it, or stops where it is strict."""
     return DataError(
-        f"the image cannot be used: {reason}",
+        f"the {what} cannot be used: {reason}",
         given=display_name(source),
         todo="Replace or remove it; unless strict is asked for, bad items are skipped and counted",
     )

@@ -20,7 +20,7 @@ from headway.modalities._augment import AUGMENT_VERSION, Augmentation, augment
 from headway.modalities._classical import CLASSICAL_VERSION, classical
 from headway.modalities._phash import HASH_VERSION, perceptual_hash
 from headway.modalities._source import bad_item, content
-from headway.types import ByteArray, ImageInput, Source
+from headway.types import ByteArray, ImageInput, ImageSource
 
 __all__ = [
     "AUGMENT_VERSION",
@@ -49,7 +49,7 @@ _one_large = threading.Lock()
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def sniff(source: Source) -> bool:
+def sniff(source: ImageSource) -> bool:
     """Whether the first bytes are those of an image that :func:`decode` reads; the file's name is not asked.
 
     Raises :class:`~headway.errors.DataError` when the file cannot be opened.
@@ -87,7 +87,7 @@ def _format(head: bytes) -> str | None:
 
 
 def decode(
-    source: Source, *, cover: tuple[int, int] | None = None, background: tuple[int, int, int] = (255, 255, 255)
+    source: ImageSource, *, cover: tuple[int, int] | None = None, background: tuple[int, int, int] = (255, 255, 255)
 ) -> ByteArray:
     """The whole image, upright, as contiguous ``[h, w, 3]`` RGB.
 

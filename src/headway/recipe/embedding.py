@@ -11,7 +11,7 @@ import numpy as np
 from headway import backbones, plugins
 from headway.budget import Deadline
 from headway.data import health
-from headway.data.dataset import take
+from headway.data.dataset import take, target_array
 from headway.data.index import ContentIndex
 from headway.data.read import read
 from headway.data.split import split, straddling, units
@@ -132,8 +132,8 @@ def arena_of(dataset: Dataset, parts: Split, together: IntArray, session: Sessio
     for number, (_, held_out) in enumerate(parts.folds):
         folds[held_out] = number
     train = parts.train
-    assert dataset.targets is not None
-    if not len(parts.test) or not (folds[train] >= 0).any() or not _differ(dataset.targets[train]):
+    targets = target_array(dataset)
+    if not len(parts.test) or not (folds[train] >= 0).any() or not _differ(targets[train]):
         classes = dataset.task == "classification"
         raise DataError(
             "there are too few items to choose a model and to test it",
@@ -147,7 +147,7 @@ def arena_of(dataset: Dataset, parts: Split, together: IntArray, session: Sessio
     return Arena(
         store=session.store,
         digests=dataset.digests[train],
-        y=dataset.targets[train],
+        y=targets[train],
         classes=plugins.load("tasks", dataset.task).outputs(dataset.classes),
         folds=folds[train],
         groups=together[train],
@@ -261,8 +261,7 @@ def _usable(dataset: Dataset, found: Extraction, session: Session) -> Dataset:
     if not len(out):
         return dataset
     rest = np.setdiff1d(np.arange(len(dataset.names)), out)
-    assert dataset.targets is not None
-    if not _differ(dataset.targets[rest]):
+    if not _differ(target_array(dataset)[rest]):
         raise DataError(
             "fewer than two classes have items that can be used"
             if dataset.task == "classification"

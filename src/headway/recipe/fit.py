@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headway.budget import Deadline
-from headway.data.dataset import take
+from headway.data.dataset import take, target_array
 from headway.engine.pool import Device, Member
 from headway.evaluate.loop import Result
 from headway.recipe.competition import baselines, best_of, compete, random_arm, rank_members, used_by
@@ -92,10 +92,9 @@ def fit(
     worth = data_value(results[0], session)
     append(folder, [record for result in [*results, *beyond.rivals, *arms] for record in result.records])
 
-    assert dataset.targets is not None
     with session.timed("prove"):
         test = parts.test
-        digests, y = dataset.digests[test], dataset.targets[test]
+        digests, y = dataset.digests[test], target_array(dataset)[test]
         proof = prove(beyond.best, arms, shown=shown, digests=digests, y=y, seconds=session.embedding, seed=seed)
     append(folder, proof.records)
     with session.timed("save"):

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from headway.choose import Ranked
+from headway.data.dataset import target_array
 from headway.data.health import class_counts
 from headway.evaluate.loop import Result
 from headway.recipe.proof import Proof
@@ -78,7 +79,7 @@ def _data(dataset: Dataset, split: Split) -> dict[str, Any]:
     if dataset.classes:
         targets = {"per_class": dict(zip(dataset.classes, class_counts(dataset).tolist(), strict=True))}
     else:
-        y = dataset.targets
+        y = target_array(dataset)
         facts = {"least": y.min(), "mean": y.mean(), "most": y.max(), "spread": y.std()}
         targets = {"target": {name: float(value) for name, value in facts.items()}}
     return {

@@ -10,7 +10,7 @@ import numpy as np
 from headway import plugins
 from headway.budget import Deadline
 from headway.choose import Ranked
-from headway.data.dataset import take
+from headway.data.dataset import take, target_array
 from headway.data.split import units
 from headway.engine.pool import Device
 from headway.evaluate.contenders import Arena
@@ -80,11 +80,10 @@ def _without_test(dataset: Dataset) -> Dataset:
 
 def _arena(dataset: Dataset, session: Session) -> Arena:
     """All items, with near-copies and groups as units."""
-    assert dataset.targets is not None
     return Arena(
         store=session.store,
         digests=dataset.digests,
-        y=dataset.targets,
+        y=target_array(dataset),
         classes=plugins.load("tasks", dataset.task).outputs(dataset.classes),
         folds=np.full(len(dataset.names), -1, np.int64),
         groups=units(dataset, near_copies(dataset, session)),

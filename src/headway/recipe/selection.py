@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headway import plugins
+from headway.data.dataset import target_array
 from headway.data.split import assign_folds, split, units
 from headway.engine.pool import Member
 from headway.errors import DataError
@@ -56,7 +57,7 @@ def select(dataset: Dataset, members: Sequence[Member], session: Session) -> Res
     arena = Arena(
         store=session.store,
         digests=dataset.digests,
-        y=dataset.targets,
+        y=target_array(dataset),
         classes=plugins.load("tasks", dataset.task).outputs(dataset.classes),
         folds=folds,
         groups=units(dataset, clusters),
