@@ -14,7 +14,7 @@ from headway.features.store import Store
 from headway.features.words import POOLINGS, Block, gather
 from headway.linear.folds import left_out
 from headway.seeds import seed_of
-from headway.types import ByteArray
+from headway.types import ByteArray, IntArray
 
 WORDS = 6000  # that the choice is made on, whole sentences of them
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # of the mean diagonal entry
@@ -28,6 +28,9 @@ class Choice:
     """What was settled on, and every candidate's score of the primary metric, in the order of trying."""
 
     blocks: Blocks
+    score: float
+    truth: IntArray  # [n, L] of the sentences that the choice was made on
+    said: IntArray  # [n, L] out of fold, with the chosen blocks
     tried: tuple[tuple[Blocks, float], ...]
 
 
@@ -50,13 +53,14 @@ def choose_blocks(
     own = digests[rows]
     kept: dict[Block, NDArray[np.float32]] = {}
     tried: dict[Blocks, float] = {}
+    said: dict[Blocks, IntArray] = {}
 
     def score(blocks: Blocks) -> float:
         if blocks not in tried:
             for block in blocks:
                 if block not in kept:
                     kept[block] = _unit(gather(store, key, own, part.lengths, [block]))
-            tried[blocks] = _score(np.hstack([kept[block] for block in blocks]), part)
+            tried[blocks], said[blocks] = _score(np.hstack([kept[block] for block in blocks]), part)
         return tried[blocks]
 
     def better(now: Blocks, others: Sequence[Blocks], *, by: float) -> Blocks:
@@ -71,8 +75,8 @@ def choose_blocks(
     others = tuple(replace(best[0], stage=stage) for stage in range(stages) if stage != best[0].stage)
     best = better(best, [_with_neighbours(best[0], reach) for reach in REACH], by=GAIN)
     best = better(best, [(*best, *others)], by=GAIN)
-    score(best)
-    return Choice(blocks=best, tried=tuple(tried.items()))
+    top = score(best)
+    return Choice(blocks=best, score=top, truth=part.tags, said=said[best], tried=tuple(tried.items()))
 
 
 def _with_neighbours(block: Block, reach: int) -> Blocks:
@@ -80,12 +84,13 @@ def _with_neighbours(block: Block, reach: int) -> Blocks:
     return (block, *(replace(block, offset=offset) for offset in offsets))
 
 
-def _score(X: NDArray[np.float32], lines: Lines) -> float:
+def _score(X: NDArray[np.float32], lines: Lines) -> tuple[float, IntArray]:
     """The best over penalties: which one is settled later, by the probe itself."""
     hot = np.eye(len(lines.classes), dtype=np.float32)[lines.y]
     scores = left_out(X, hot, lines.word_folds, PENALTIES)
-    said = (left_out_tags(_sharpened(one), lines, 0.0) for one in scores)
-    return max(measure(lines.metrics[0], lines.tags, tags) for tags in said)
+    said = [left_out_tags(_sharpened(one), lines, 0.0) for one in scores]
+    values = [measure(lines.metrics[0], lines.tags, tags) for tags in said]
+    return max(values), said[int(np.argmax(values))]
 
 
 def _sharpened(scores: NDArray[np.float32]) -> NDArray[np.float32]:
