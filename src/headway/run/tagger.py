@@ -20,15 +20,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.data.read import read
 from headway.engine.tokenwise import FILES, Tokenwise, compile_tokens
 from headway.engine.tokenwise import read as read_ir
-from headway.errors import RunError, StorageError
+from headway.errors import DataError, RunError, StorageError
 from headway.evaluate.taggers import Tagger, tag
 from headway.features.pieces import Cutter, cutter
 from headway.features.words import Block, shifted, word_states
 from headway.linear.chain import Decoder
 from headway.linear.multinomial import Solution
-from headway.modalities._words import Word
+from headway.modalities._words import Word, sentences_of
+from headway.modalities.text import load
 from headway.run.model import MODEL
 from headway.run.write import write_json
 from headway.types import LinearHead
@@ -114,6 +116,57 @@ def tag_sentences(ready: Ready, sentences: Sequence[Sequence[str]]) -> Iterator[
         part = sentences[start : start + AT_ONCE]
         for numbers in tag(ready.tagger, part, _states(ready, part)):
             yield tuple(classes[number] for number in numbers.tolist())
+
+
+def predict_tags(run: Path, data: object) -> list[Tagged]:
+    """The tags of sentences that were split into words already, or of raw text, whose words get places.
+
+    ``data`` is anything that :func:`headway.data.read.read` takes of tagging; a text or list of texts; or the path of
+    a file that is read as raw text where it does not hold a token a line. A raw text gives one item a sentence.
+
+    Raises:
+        DataError: there is nothing to tag.
+        RunError: the run's model cannot be read.
+    """
+    items = _items(data)
+    if not items:
+        raise DataError("there are no words to tag", given=repr(data)[:100], todo="Give sentences, or a text")
+    sentences = [tuple(word.text for word in words) for _, words, _ in items]
+    found = tag_sentences(read_tagger(run), sentences)
+    return [
+        Tagged(name=name, tokens=tokens, tags=tags, words=words if raw else None)
+        for (name, words, raw), tokens, tags in zip(items, sentences, found, strict=True)
+    ]
+
+
+def _items(data: object) -> list[tuple[str, tuple[Word, ...], bool]]:
+    """Name, words and whether they were cut from raw text, of each sentence."""
+    if isinstance(data, str) and not _is_path(data):
+        return [(f"sentence {i}", words, True) for i, words in enumerate(sentences_of(data))]
+    if isinstance(data, list | tuple) and data and all(isinstance(one, str) and not _is_path(one) for one in data):
+        cut = [(f"row {row} sentence {i}", words) for row, one in enumerate(data) for i, words in enumerate(sentences_of(one))]
+        return [(name, words, True) for name, words in cut]
+    if isinstance(data, str | os.PathLike) and Path(data).is_file() and _is_raw(Path(data)):
+        text = load(Path(data))[0]
+        assert isinstance(text, str)
+        return [(f"{Path(data).name} sentence {i}", words, True) for i, words in enumerate(sentences_of(text))]
+    dataset = read(data, labelled=False, task="tagging")
+    pairs = zip(dataset.names, dataset.sources, strict=True)
+    return [(name, tuple(Word(w, 0, 0) for w in source), False) for name, source in pairs if isinstance(source, tuple)]
+
+
+def _is_path(text: str) -> bool:
+    return len(text) < 4096 and "\n" not in text and "\0" not in text and Path(text).exists()
+
+
+def _is_raw(path: Path) -> bool:
+    """Whether a ``.txt`` file is a text: most of its lines have more than four columns, or an end of sentence inside."""
+    if path.suffix.lower() != ".txt":
+        return False
+    text = load(path)[0]
+    assert isinstance(text, str)
+    lines = [line.split() for line in text.split("\n") if line.strip()][:200]
+    return sum(len(line) > 4 for line in lines) > len(lines) / 2
 
 
 def _states(ready: Ready, sentences: Sequence[Sequence[str]]) -> NDArray[np.float32] | None:
