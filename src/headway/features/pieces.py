@@ -8,7 +8,7 @@ overlap by about half, and each word's states come from the window in which it h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Window:
 
 @dataclass(slots=True)
 class Cutter:
-    """A tokenizer, and the pieces of every word that it has seen."""
+    """A tokenizer, and the pieces of every word that it has seen; a sentence's first word has no blank before it."""
 
     tokenizer: Any  # tokenizers.Tokenizer
     before: tuple[int, ...]  # special tokens at a sequence's beginning
@@ -49,15 +49,14 @@ class Cutter:
     capacity: int  # pieces that fit into one window
     _known: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
-    def pieces(self, words: Iterable[str]) -> list[tuple[int, ...]]:
-        """The ids of each word: at least one, at most :data:`LONGEST_WORD` or what a window holds."""
-        words = list(words)
-        new = [word for word in dict.fromkeys(words) if word not in self._known]
+    def pieces(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """The ids of each word of a sentence: at least one, at most :data:`LONGEST_WORD` or what a window holds."""
+        texts = [(self.blank if at else "") + _sound(word) for at, word in enumerate(words)]
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
         most = min(LONGEST_WORD, self.capacity)
-        texts = [self.blank + _sound(word) for word in new]
-        for word, found in zip(new, self.tokenizer.encode_batch(texts, add_special_tokens=False), strict=True):
-            self._known[word] = tuple(found.ids[:most]) or (self.unknown,)
-        return [self._known[word] for word in words]
+        for text, found in zip(new, self.tokenizer.encode_batch(new, add_special_tokens=False), strict=True):
+            self._known[text] = tuple(found.ids[:most]) or (self.unknown,)
+        return [self._known[text] for text in texts]
 
 
 def cutter(path: Path, *, tokens: int) -> Cutter:
@@ -94,11 +93,9 @@ def cutter(path: Path, *, tokens: int) -> Cutter:
 
 def windows(cutter: Cutter, sentences: Sequence[Sequence[str]]) -> list[Window]:
     """The windows of all sentences. Every word of every sentence is ``own`` in exactly one of them."""
-    flat = cutter.pieces(word for words in sentences for word in words)
-    found, start = [], 0
+    found = []
     for number, words in enumerate(sentences):
-        pieces = flat[start : start + len(words)]
-        start += len(words)
+        pieces = cutter.pieces(words)
         reaches = spread(np.array([len(p) for p in pieces], np.int64), cutter.capacity)
         for (first, stop), own in zip(reaches, _owners(reaches), strict=True):
             ids, starts = list(cutter.before), [len(cutter.before)]
