@@ -6,7 +6,7 @@ and the decoder: what differs is what a word's columns are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -22,12 +22,13 @@ from headway.linear.head import linear_scores, standardise, unit_head
 from headway.linear.multinomial import Rows, Solution, log_loss, path, scores
 from headway.types import IntArray, LinearHead, Record
 
-DENSE = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03)  # penalties where every block of columns has a total variance of 1
-SPARSE = (3.0, 1.0, 0.3, 0.1)  # where columns are 0 or 1
+DENSE = (1.0, 0.3, 0.1, 0.03)  # penalties where every block of columns has a total variance of 1
+SPARSE = (1.0, 0.3, 0.1)  # where columns are 0 or 1
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the row of tags
 SEEN = 2  # words that a hashed column must mark in training
 WORTH = 0.001  # of the primary metric: a heavier decoder must beat a lighter one by more
-STEPS = 25  # a penalty and fold: enough to compare penalties; the solution that ships is given twice as many
+STEPS = 25  # to compare penalties; twice as many for out-of-fold scores, four times for what ships
+ROUGHLY, EXACTLY = 1e-3, 1e-4  # the share of the loss by which the last step lessened it
 ROTATED = 1600  # columns up to which they are turned into their own eigenbasis, where few steps suffice
 Always = Callable[[], bool]
 
@@ -198,28 +199,27 @@ def _crossed(
 ) -> tuple[Solution, NDArray[np.float32], float]:
     """The fit on all words, out-of-fold scores ``[N, C]``, and the penalty: the one of the least log loss out of fold.
 
-    All folds go down the path of penalties together, and no further than the loss falls.
+    The penalty is settled in the first fold, whose walk goes down the path no further than its loss falls.
     """
     from threadpoolctl import threadpool_limits
 
     y, classes, folds = lines.y, len(lines.classes), lines.word_folds
     parts = [(np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)) for fold in np.unique(folds)]
-    walks: list[Iterator[Solution]] = [
-        path(X[seen], y[seen], classes, penalties, tolerance=1e-3, steps=STEPS) for _, seen in parts
-    ]
-    best, least, chosen = np.zeros((len(y), classes), np.float32), np.inf, 0
+    left, least, penalty = np.empty((len(y), classes), np.float32), np.inf, penalties[0]
     with threadpool_limits(1, user_api="blas"):  # thousands of small products: threads cost more than they bring
-        for number in range(len(penalties)):
-            left = np.empty_like(best)
-            for (out, _), walk in zip(parts, walks, strict=True):
-                left[out] = scores(X[out], next(walk))
-            loss = log_loss(left, y)
+        out, seen = parts[0]
+        walk = path(X[seen], y[seen], classes, penalties, tolerance=ROUGHLY, steps=STEPS)
+        for tried, found in zip(penalties, walk, strict=False):
+            said = scores(X[out], found)
+            loss = log_loss(said, y[out])
             if loss < least:
-                best, least, chosen = left, loss, number
+                left[out], least, penalty = said, loss, tried
             if loss > least or not go_on():
                 break
-        final = list(path(X, y, classes, penalties[: chosen + 1], tolerance=1e-4, steps=2 * STEPS))[-1]
-    return final, best, penalties[chosen]
+        for out, seen in parts[1:]:
+            left[out] = scores(X[out], next(path(X[seen], y[seen], classes, [penalty], tolerance=ROUGHLY, steps=2 * STEPS)))
+        final = next(path(X, y, classes, [penalty], tolerance=EXACTLY, steps=4 * STEPS))
+    return final, left, penalty
 
 
 def _judged(

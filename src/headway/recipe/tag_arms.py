@@ -16,10 +16,9 @@ from headway.linear.folds import left_out
 from headway.seeds import seed_of
 from headway.types import ByteArray, IntArray
 
-WORDS = 6000  # that the choice is made on, whole sentences of them
-PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # of the mean diagonal entry
+WORDS = 4000  # that the choice is made on, whole sentences of them
+PENALTIES = (3e-3, 3e-2, 3e-1)  # of the mean diagonal entry
 GAIN = 0.003  # of the primary metric that more columns must bring
-REACH = (1, 2)  # words to either side
 Blocks = tuple[Block, ...]
 
 
@@ -44,7 +43,7 @@ def choose_blocks(
     seed: int,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Choice:
-    """Greedily: the stage, how pieces are pooled, how many neighbours count, and whether the other stages join.
+    """Greedily: the stage, whether its neighbours count, how pieces are pooled, and whether the other stages join.
 
     ``digests [N, 16]`` are those of the lines' words. Each candidate is a ridge probe on at most :data:`WORDS` words
     with whole folds of sentences left out, decoded legally and measured by the primary metric.
@@ -71,17 +70,16 @@ def choose_blocks(
 
     deep = [(Block(stage=stage, pooling="first"),) for stage in range(stages)]
     best = better(deep[-1], deep[:-1], by=0.0)
-    best = better(best, [(replace(best[0], pooling=how),) for how in POOLINGS], by=GAIN / 2)
+    best = better(best, [_with_neighbours(best[0])], by=GAIN)
+    best = better(best, [tuple(replace(b, pooling=how) for b in best) for how in POOLINGS], by=GAIN)
     others = tuple(replace(best[0], stage=stage) for stage in range(stages) if stage != best[0].stage)
-    best = better(best, [_with_neighbours(best[0], reach) for reach in REACH], by=GAIN)
     best = better(best, [(*best, *others)], by=GAIN)
     top = score(best)
     return Choice(blocks=best, score=top, truth=part.tags, said=said[best], tried=tuple(tried.items()))
 
 
-def _with_neighbours(block: Block, reach: int) -> Blocks:
-    offsets = [offset for step in range(1, reach + 1) for offset in (-step, step)]
-    return (block, *(replace(block, offset=offset) for offset in offsets))
+def _with_neighbours(block: Block) -> Blocks:
+    return (block, *(replace(block, offset=offset) for offset in (-1, 1)))
 
 
 def _score(X: NDArray[np.float32], lines: Lines) -> tuple[float, IntArray]:
