@@ -8,17 +8,33 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
 
 from headway.engine.tokenwise import compile_tokens, prepare
 from headway.errors import ModelError
 from headway.features.pieces import cutter, spread, windows
-from headway.features.words import Block, gather, shifted, states_key, store_states, word_digests, word_states
 from headway.features.store import Store
+from headway.features.words import Block, gather, shifted, states_key, store_states, word_digests, word_states
 
 TEXT = ["the quick brown fox jumps over the lazy dog", "strasse naive unbelievable tokenisation", "0123456789 , . !"]
-ODD = ["\u200b", "\x00", "😀", "👩‍👩‍👧", "א", "\ud800", "", " ", "　", "a" * 500, "don't", "ﬀ", "\u0301", "#@!", "日本語"]
+ODD = [
+    "\u200b",
+    "\x00",
+    "😀",
+    "👩‍👩‍👧",
+    "א",
+    "\ud800",
+    "",
+    " ",
+    "　",
+    "a" * 500,
+    "don't",
+    "ﬀ",
+    "\u0301",
+    "#@!",
+    "日本語",
+]
 
 
 def _word_piece(path):

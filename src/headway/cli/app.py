@@ -52,8 +52,8 @@ Task = Annotated[
     str,
     typer.Option(
         metavar="T",
-        help="classification, multilabel, regression or tagging; auto: classification, unless the labels are lists, or many "
-        "numbers that are not whole.",
+        help="classification, multilabel, regression or tagging; auto: classification, unless the labels are lists, or "
+        "many numbers that are not whole.",
     ),
 ]
 Group = Annotated[

@@ -69,13 +69,13 @@ class TokenNetwork(Protocol):
         ...
 
     def module(self) -> nn.Module:
-        """In eval mode: ``(input_ids, attention_mask)``, int64 ``[n, L]``, to a tuple of ``[n, L, d_s]``, one a stage."""
+        """In eval mode: ``(input_ids, attention_mask)``, int64 ``[n, L]``, to one ``[n, L, d_s]`` a stage, a tuple."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenIR:
-    """A converted network on disk. ``key`` names weights, stages and graph; ``vocabulary`` bounds its ids."""
+    """A converted network on disk. ``key`` names weights, stages and graph."""
 
     folder: Path
     key: str

@@ -23,11 +23,11 @@ from headway.linear.multinomial import Rows, Solution, log_loss, path, scores
 from headway.types import IntArray, LinearHead, Record
 
 DENSE = (1.0, 0.3, 0.1, 0.03)  # penalties where every block of columns has a total variance of 1
-SPARSE = (1.0, 0.3, 0.1)  # where columns are 0 or 1
+SPARSE = (1.0, 0.3)  # where columns are 0 or 1
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the row of tags
 SEEN = 2  # words that a hashed column must mark in training
 WORTH = 0.001  # of the primary metric: a heavier decoder must beat a lighter one by more
-STEPS = 25  # to compare penalties; twice as many for out-of-fold scores, four times for what ships
+STEPS = 15  # to compare penalties; twice as many for out-of-fold scores, four times for what ships
 ROUGHLY, EXACTLY = 1e-3, 1e-4  # the share of the loss by which the last step lessened it
 ROTATED = 1600  # columns up to which they are turned into their own eigenbasis, where few steps suffice
 Always = Callable[[], bool]
@@ -166,7 +166,7 @@ def described(blocks: Sequence[Block]) -> dict[str, str]:
 
 
 def left_out_tags(left: NDArray[np.float32], lines: Lines, weight: float) -> IntArray:
-    """Out-of-fold tags ``[n, L]`` from out-of-fold scores ``[N, C]``; each fold's transitions are those of the others."""
+    """Out-of-fold tags ``[n, L]`` from scores ``[N, C]``; each fold's transitions are those of the others."""
     said = np.full_like(lines.tags, -1)
     for fold in np.unique(lines.folds):
         rows = np.flatnonzero(lines.folds == fold)
@@ -217,7 +217,9 @@ def _crossed(
             if loss > least or not go_on():
                 break
         for out, seen in parts[1:]:
-            left[out] = scores(X[out], next(path(X[seen], y[seen], classes, [penalty], tolerance=ROUGHLY, steps=2 * STEPS)))
+            left[out] = scores(
+                X[out], next(path(X[seen], y[seen], classes, [penalty], tolerance=ROUGHLY, steps=2 * STEPS))
+            )
         final = next(path(X, y, classes, [penalty], tolerance=EXACTLY, steps=4 * STEPS))
     return final, left, penalty
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +131,10 @@ def spread(counts: IntArray, capacity: int) -> list[tuple[int, int]]:
 def _owners(reaches: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Of neighbouring windows each owns half of what they share, so that every word is owned once."""
     edges = [0]
-    for (_, stop), (first, _) in zip(reaches[:-1], reaches[1:], strict=True):
+    for (_, stop), (first, _) in pairwise(reaches):
         edges.append(max(edges[-1], (first + stop + 1) // 2))
     edges.append(reaches[-1][1] if reaches else 0)
-    return list(zip(edges[:-1], edges[1:], strict=True))[: len(reaches)]
+    return list(pairwise(edges))[: len(reaches)]
 
 
 def _blank(tokenizer: Any) -> str:

@@ -117,9 +117,7 @@ def gather(
     return np.hstack(found)
 
 
-def shifted(
-    rows: NDArray[np.float32], lengths: Sequence[int] | IntArray, offset: int
-) -> NDArray[np.float32]:
+def shifted(rows: NDArray[np.float32], lengths: Sequence[int] | IntArray, offset: int) -> NDArray[np.float32]:
     """Row i becomes row ``i + offset`` of the same sentence, or zeros where that is past its ends.
 
     >>> shifted(np.arange(1.0, 5.0, dtype="f")[:, None], [3, 1], 1).ravel().tolist()

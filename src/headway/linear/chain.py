@@ -19,7 +19,7 @@ SMOOTHING = 0.1  # of a count: a legal pair that was never seen stays possible
 
 
 def transitions(tags: IntArray, legal: NDArray[np.bool_], *, smoothing: float = SMOOTHING) -> Array:
-    """``log p(j after i)`` ``[C + 1, C]`` from tag numbers ``[n, L]`` (-1 past the end); the last row begins a sentence.
+    """``log p(j after i)`` ``[C + 1, C]`` from tag numbers ``[n, L]`` (-1 past the end); the last row: at the start.
 
     Illegal pairs are ``-inf``; every row is a distribution over what is legal. Additive smoothing (Lidstone).
 
@@ -41,8 +41,8 @@ def transitions(tags: IntArray, legal: NDArray[np.bool_], *, smoothing: float = 
 def viterbi(scores: FloatArray, lengths: Sequence[int] | IntArray, moves: FloatArray) -> list[IntArray]:
     """The best sequence of each sentence: the largest sum of its words' scores and of its moves, ``-inf`` never taken.
 
-    ``scores [N, C]`` of all words, sentence after sentence; ``lengths [n]`` sum to N; ``moves [C + 1, C]``, the last row
-    for a sentence's first word. Ties go to the first tag. All sentences are decoded at once, a position at a time.
+    ``scores [N, C]`` of all words, sentence after sentence; ``lengths [n]`` sum to N; ``moves [C + 1, C]``, the last
+    row for a sentence's first word. Ties go to the first tag. All sentences are decoded at once, a position at a time.
     Viterbi, IEEE Transactions on Information Theory 13 (1967). Raises :class:`DataError` where some tag cannot be
     followed or no sentence can begin, so that a legal sequence always exists.
 
@@ -76,9 +76,9 @@ def viterbi(scores: FloatArray, lengths: Sequence[int] | IntArray, moves: FloatA
     found = np.zeros((len(size), longest), np.int64)
     state = best.argmax(axis=1)
     for at in range(longest - 1, -1, -1):
-        running = size[order] > at
-        found[running, at] = state[running]
-        state[running] = back[at, np.flatnonzero(running), state[running]]
+        rows = np.flatnonzero(size[order] > at)
+        found[rows, at] = state[rows]
+        state[rows] = back[at, rows, state[rows]]
     decoded: list[IntArray] = [found[0, :0]] * len(size)
     for row, sentence in enumerate(order.tolist()):
         decoded[sentence] = found[row, : size[sentence]]

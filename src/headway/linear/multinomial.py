@@ -43,7 +43,8 @@ def path(
     """``Σ_i ℓ_i + λ/2 ‖W‖²`` for each penalty in turn, largest first; the intercept is not penalised.
 
     Every solution starts from the one before. L-BFGS on columns scaled by the diagonal of the Hessian where nothing is
-    known yet, ``Σ_i x_ij² / C + λ``; at most ``steps`` a penalty; the steps end where the loss falls by less than ``tolerance`` of itself. Hastie, Tibshirani and Friedman (2009), section 4.4.
+    known yet, ``Σ_i x_ij² / C + λ``; at most ``steps`` a penalty, and no more where the loss falls by less than
+    ``tolerance`` of itself. Hastie, Tibshirani and Friedman (2009), section 4.4.
 
     >>> X = np.array([[-1.0], [-2.0], [1.0], [2.0]])
     >>> found = next(path(X, np.array([0, 0, 1, 1]), 2, [0.1]))

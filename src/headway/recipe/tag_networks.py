@@ -40,7 +40,8 @@ def open_readers(models: Sequence[str], session: Session) -> list[Reader]:
     with session.timed("open"):
         specs = backbones.resolve(models, modality="text", offline=session.offline)
         for spec in sorted(specs, key=lambda spec: spec.params) if not models else specs:
-            if readers and (not session.deadline.allows(FIRST, keep=session.reserve) or len(readers) >= MOST > len(models)):
+            late = not session.deadline.allows(FIRST, keep=session.reserve)
+            if readers and (late or (not models and len(readers) >= MOST)):
                 session.cut[spec.name] = "opening it did not fit the budget"
                 continue
             try:
@@ -61,9 +62,7 @@ def random_reader(reader: Reader, session: Session) -> Reader | None:
         return None
 
 
-def states_of(
-    dataset: Dataset, rows: IntArray, readers: Sequence[Reader], session: Session, *, later: int
-) -> IntArray:
+def states_of(dataset: Dataset, rows: IntArray, readers: Sequence[Reader], session: Session, *, later: int) -> IntArray:
     """Put the states of sentences into the store; comes back with those rows that are done for every network.
 
     ``later`` are sentences that will still have to be read: time in proportion is left for them.
@@ -80,9 +79,7 @@ def states_of(
             return session.deadline.elapsed - started < allowed
 
         with session.timed(f"embed {reader.name}"):
-            count = store_states(
-                sentences[:done], reader.network, reader.cutter, store=session.store, go_on=go_on
-            )
+            count = store_states(sentences[:done], reader.network, reader.cutter, store=session.store, go_on=go_on)
         done = min(done, count)
     if done < len(rows):
         session.cut["sentences"] = f"{len(rows) - done} of {len(rows)} were not read within the budget"

@@ -66,7 +66,9 @@ def fit_tagging(dataset: Dataset, folder: Path, *, models: Sequence[str], sessio
         reader = used.get(proof.shipped.arm)
         save_tagger(folder, proof.shipped.tagger, None if reader is None else reader.network)
     session.timings["total"] = round(session.deadline.elapsed, 4)
-    finish(folder, manifest(proof, dataset=dataset, scheme=scheme, parts=(train, test), ranking=_ranking(entered, lines, session), session=session))  # fmt: skip
+    ranking = _ranking(entered, lines, session)
+    said = manifest(proof, dataset=dataset, scheme=scheme, parts=(train, test), ranking=ranking, session=session)
+    finish(folder, said)
     return open_run(folder)
 
 
@@ -170,10 +172,11 @@ def _ranking(entered: Sequence[Entered], lines: Lines, session: Session) -> list
     """As every run's ranking: scores out of fold, and their intervals over sentences; equal numbers are ties."""
     found, tie, floor = [], 0, np.inf
     for one in entered:
-        interval = metric_interval(lines.metrics[0], one.choice.truth, one.choice.said, resamples=1000, seed=session.seed)
+        truth, said = one.choice.truth, one.choice.said
+        interval = metric_interval(lines.metrics[0], truth, said, resamples=1000, seed=session.seed)
         if interval.high < floor:
             tie, floor = tie + 1, interval.low
         seconds = session.timings.get(f"embed {one.reader.name}", 0.0)
-        found.append({"backbone": one.reader.name, "score": interval.value, "low": interval.low, "high": interval.high, "tie": tie, "seconds": seconds, "scores": {}})  # fmt: skip
+        limits = {"score": interval.value, "low": interval.low, "high": interval.high}
+        found.append({"backbone": one.reader.name, **limits, "tie": tie, "seconds": seconds, "scores": {}})
     return found
-

@@ -144,7 +144,11 @@ def _items(data: object) -> list[tuple[str, tuple[Word, ...], bool]]:
     if isinstance(data, str) and not _is_path(data):
         return [(f"sentence {i}", words, True) for i, words in enumerate(sentences_of(data))]
     if isinstance(data, list | tuple) and data and all(isinstance(one, str) and not _is_path(one) for one in data):
-        cut = [(f"row {row} sentence {i}", words) for row, one in enumerate(data) for i, words in enumerate(sentences_of(one))]
+        cut = [
+            (f"row {row} sentence {i}", words)
+            for row, one in enumerate(data)
+            for i, words in enumerate(sentences_of(one))
+        ]
         return [(name, words, True) for name, words in cut]
     if isinstance(data, str | os.PathLike) and Path(data).is_file() and _is_raw(Path(data)):
         text = load(Path(data))[0]

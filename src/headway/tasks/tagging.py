@@ -198,5 +198,7 @@ def _findings(sentences: Sequence[Sequence[str]], scheme: Scheme) -> tuple[Findi
     lone = [tag for tag, count in Counter(t for s in sentences for t in s).items() if count == 1]
     if lone:
         message = f"{len(lone)} tags occur once only: they cannot be both learnt from and tested on."
-        found.append(Finding(check="tag_of_one", severity="warn", message=message, evidence=tuple(sorted(lone)[:SHOWN])))
+        found.append(
+            Finding(check="tag_of_one", severity="warn", message=message, evidence=tuple(sorted(lone)[:SHOWN]))
+        )
     return tuple(found)
