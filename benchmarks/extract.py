@@ -33,9 +33,9 @@ from headway.data.read import read
 from headway.engine.ir import IR
 from headway.engine.pool import Member, open_network
 from headway.features.embed import embed
-from headway.features.extract import cover_of
 from headway.features.store import Store
 from headway.modalities import image
+from headway.modalities.image import cover_of
 
 NETWORK = "packaged:efficientnet_lite0.in1k"
 PEERS = {f"timm + torchvision + DataLoader, {w} workers": w for w in (0, 2)}
@@ -128,12 +128,12 @@ def cold(folder: Path, member: Member, scratch: Path) -> float:
 
 def decode_all(sources: list[Path], ir: IR) -> NDArray[np.uint8]:
     """Our decoding and resizing on all cores, and nothing else."""
-    views = np.empty((len(sources), ir.height, ir.width, 3), np.uint8)
-    cover = (cover_of(ir.height, ir.width),) * 2
+    views = np.empty((len(sources), ir.view.height, ir.view.width, 3), np.uint8)
+    cover = (cover_of(ir.view.height, ir.view.width),) * 2
 
     def one(row: int) -> None:
         decoded = image.decode(sources[row], cover=cover)
-        views[row] = image.resize(decoded, ir.height, ir.width, interpolation=ir.interpolation)  # type: ignore[arg-type]
+        views[row] = image.resize(decoded, ir.view.height, ir.view.width, interpolation=ir.view.interpolation)  # type: ignore[arg-type]
 
     with ThreadPoolExecutor(CORES) as pool:
         list(pool.map(one, range(len(sources))))
@@ -173,7 +173,7 @@ def bare_run(member: Member, views: NDArray[np.uint8], batch: int, streams: str,
 
     core = openvino_core()
     model = core.read_model(member.ir.folder / "model.xml")
-    model.reshape([batch, member.ir.height, member.ir.width, 3])
+    model.reshape([batch, member.ir.view.height, member.ir.view.width, 3])
     options: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": member.frozen.engine.rpartition("-")[2],
         "PERFORMANCE_HINT": "THROUGHPUT",

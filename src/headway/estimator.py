@@ -140,7 +140,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.scale_ = np.where(spread > 0, spread, 1.0)
         probe = best_probe(self._standardised(X), codes, classes=len(self.classes_), seed=seed)
         self.head_ = probe.adapted.head
-        self.networks_: tuple[tuple[str, int], ...] = ()
+        self.networks_: tuple[tuple[str, tuple[int, ...]], ...] = ()
         self.chosen_: dict[str, Any] = {
             "backbones": [],
             "stages": [],
@@ -165,7 +165,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         contender = result.contender
         self.head_ = result.adapted.head
         self.networks_ = tuple(
-            (ids[e.name], count) for e, count in zip(contender.entrants, contender.stages, strict=True)
+            (ids[e.name], taken) for e, taken in zip(contender.entrants, contender.taken, strict=True)
         )
         self.chosen_ = {
             "backbones": [e.name for e in contender.entrants],
@@ -206,8 +206,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if found.bad:
             raise DataError(f"{len(found.bad)} items cannot be decoded", given="; ".join(list(found.bad.values())[:5]))
         blocks = []
-        for member, (_, count) in zip(members, self.networks_, strict=True):
-            blocks += [entrant(member).block(-back) for back in range(count, 0, -1)]
+        for member, (_, stages) in zip(members, self.networks_, strict=True):
+            blocks += [entrant(member).block(stage) for stage in stages]
         return matrix(store, blocks, dataset.digests)
 
 

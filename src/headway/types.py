@@ -104,6 +104,33 @@ class TextInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageView:
+    """An item as an image network takes it: uint8 ``[height, width, 3]``. Equal views are computed once an item."""
+
+    height: int
+    width: int
+    interpolation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextView:
+    """An item as a text network takes it: the ids that a tokenizer makes of it, at most ``tokens`` of them."""
+
+    digest: str  # of the tokenizer's file
+    tokens: int
+    prefix: str = ""
+    lower: bool = False
+    tokenizer: Path = field(compare=False)  # the file itself
+
+
+View: TypeAlias = ImageView | TextView
+TextBatch: TypeAlias = tuple[IntArray, IntArray]
+"""Ids and attention mask ``[b, L]``, padded on the right."""
+Batch: TypeAlias = ByteArray | TextBatch
+"""What a frozen network takes at a time: uint8 ``[b, h, w, 3]`` or texts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneSpec:
     """A pretrained network by name: everything that can be known without loading it."""
 

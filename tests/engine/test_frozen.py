@@ -27,8 +27,8 @@ PRECISIONS = [
 def _pictures(ir, n, *, seed=0):
     """Smooth and noisy pictures: a gradient, and noise of a strength of its own, for each."""
     rng = np.random.default_rng(seed)
-    ramp = np.linspace(0, 1, ir.width)[None, None, :, None] * rng.uniform(-200, 200, (n, 1, 1, 3))
-    noise = rng.normal(size=(n, ir.height, ir.width, 3)) * rng.uniform(1, 60, (n, 1, 1, 1))
+    ramp = np.linspace(0, 1, ir.view.width)[None, None, :, None] * rng.uniform(-200, 200, (n, 1, 1, 3))
+    noise = rng.normal(size=(n, ir.view.height, ir.view.width, 3)) * rng.uniform(1, 60, (n, 1, 1, 1))
     return np.clip(rng.uniform(60, 200, (n, 1, 1, 3)) + ramp + noise, 0, 255).astype(np.uint8)
 
 

@@ -14,11 +14,10 @@ from headway.engine.torch_engine import eager
 def _same(backbone, ir, images):
     compiled = frozen._compile(ir, "f32", cache=None, batch=4)
     slow = eager(backbone, ir, batch=4)
-    assert (slow.stages, slow.dims, slow.height, slow.width) == (
+    assert (slow.stages, slow.dims, slow.view) == (
         compiled.stages,
         compiled.dims,
-        compiled.height,
-        compiled.width,
+        compiled.view,
     )
     batches = [images[:3], images[3:]]
     for ours, theirs in zip(slow.forward(batches), compiled.forward(batches), strict=True):

@@ -40,7 +40,7 @@ def test_a_killed_extraction_goes_on_where_it_stopped(tmp_path, toys, started):
 def small_groups(monkeypatch):
     """Two batches of four a group, at most."""
     monkeypatch.setattr(extract_module, "GROUP", 2)
-    monkeypatch.setattr(extract_module, "BATCH", 4)
+    assert image.CHUNK == 4
 
 
 def test_the_deadline_cuts_and_left_are_the_rows_not_reached(small_groups, tmp_path, toys):

@@ -19,9 +19,11 @@ import numpy as np
 from PIL import Image
 
 from headway.features import extract as extract_module
-from headway.features.extract import Extraction, Fact, cover_of, extract
+from headway.features.extract import Extraction, Fact, extract
 from headway.features.store import IN_USE_SECONDS, Store
 from headway.modalities import image
+from headway.modalities.image import cover_of
+from headway.types import ImageView
 
 POOL = 400  # digests that two writers share
 LONG_AGO = IN_USE_SECONDS + 60
@@ -45,6 +47,10 @@ class Toy:
     dims: tuple[int, ...] = (3, 5)
     findings: tuple[object, ...] = ()
     seen: list[int] = field(default_factory=list)
+
+    @property
+    def view(self) -> ImageView:
+        return ImageView(height=self.height, width=self.width, interpolation=self.interpolation)
 
     def forward(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
         for images in batches:

@@ -36,7 +36,7 @@ def _expected(model, ir, pixels):
     network = compile_frozen(ir, batch=1)
     rows = []
     for picture in pixels:
-        view = image.resize(picture, ir.height, ir.width, interpolation=ir.interpolation)
+        view = image.resize(picture, ir.view.height, ir.view.width, interpolation=ir.view.interpolation)
         (stages,) = network.forward([view[None]])
         rows.append(np.concatenate([stages[2][0], stages[5][0], stages[1][0]]))
     return probabilities(linear_scores(model.head, np.stack(rows)), temperature=model.head.temperature)

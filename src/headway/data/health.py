@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +20,7 @@ NEAR_SHARE = 0.13
 # 1,797 digits of 8 x 8 pixels, all within a class. The share is what keeps small drawings on an empty page apart: they
 # differ in few bits because they have few.
 
+ClosePairs: TypeAlias = Callable[[ByteArray], tuple[IntArray, IntArray]]
 _SHOWN = 10
 _BLOCK = 128  # rows compared at a time with all others: 50 MB of words at 50,000 items
 _MOST_EDGES = 2_000_000
@@ -24,10 +28,10 @@ _TINY = 5
 _IMBALANCE = 10
 
 
-def near_duplicates(hashes: ByteArray, digests: ByteArray) -> IntArray:
+def near_duplicates(hashes: ByteArray, digests: ByteArray, *, close: ClosePairs | None = None) -> IntArray:
     """Cluster numbers ``[n]`` from perceptual hashes ``[n, k]`` and content digests ``[n, 16]``.
 
-    Two items are joined where their digests are equal or their hashes differ in at most :data:`NEAR_BITS` bits and in
+    ``close`` is the modality's own way to tell near-copies by their hashes: pairs of rows. Without it two items are joined where their digests are equal or their hashes differ in at most :data:`NEAR_BITS` bits and in
     at most :data:`NEAR_SHARE` of the bits that either sets; clusters are what is connected. All pairs are compared, a
     block of rows at a time: time grows with n squared, memory with n.
 
@@ -37,7 +41,7 @@ def near_duplicates(hashes: ByteArray, digests: ByteArray) -> IntArray:
     n = len(hashes)
     _, alike = np.unique(_words(hashes), axis=0, return_inverse=True)
     first = np.unique(alike.ravel(), return_index=True)[1]
-    left, right = _close_pairs(_words(hashes)[first])
+    left, right = _close_pairs(_words(hashes)[first]) if close is None else close(hashes[first])
     same = np.unique(digests, axis=0, return_inverse=True)[1].ravel()
     # Nodes: the items, then the distinct hashes, then the distinct digests; an item is tied to its hash and its digest.
     rows = np.concatenate([np.arange(n), np.arange(n), n + left])

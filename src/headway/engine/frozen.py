@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.engine import _text
 from headway.engine._blobs import remember, sound
 from headway.engine.ir import IR, unreadable
-from headway.types import ByteArray, Finding
+from headway.types import Batch, ByteArray, Finding, ImageView, TextView, View
 
 if TYPE_CHECKING:
     import openvino
 
-BATCH = 4  # a batch whose activations stay in the cache: 15 % faster than 16 on two cores
+BATCH = 4  # images: a batch whose activations stay in the cache: 15 % faster than 16 on two cores
+TOKENS = 512  # about so many in a batch of texts: more fill up more rows in vain and are no faster
 # The least cosine between a compiled and an eager output, over the probe batch and all stages. bf16 keeps 8 bits of
 # mantissa: rounding each of tens of layers leaves 0.999 on sound networks; a miscompiled one is far below.
 TOLERANCE = {"bf16": 0.98, "f32": 0.9999}
@@ -35,9 +37,9 @@ TOLERANCE = {"bf16": 0.98, "f32": 0.9999}
 Outputs = tuple[NDArray[np.float32], ...]
 
 
-Forward = Callable[[Iterable[ByteArray]], Iterator[Outputs]]
-"""Gives one tuple of ``[b, d_s]`` arrays for each uint8 ``[b, h, w, 3]`` batch, in order; ``b <= batch``. Of a prefix
-it is one array ``[b, ...]``."""
+Forward = Callable[[Iterable[Any]], Iterator[Outputs]]
+"""Gives one tuple of ``[b, d_s]`` arrays for each batch, in order. Batches are uint8 ``[b, h, w, 3]``, ``b <= batch``;
+or ids and mask ``[b, L]`` of texts, of about ``batch`` tokens. Of a prefix it is one array ``[b, ...]``."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,10 +51,8 @@ class Frozen:
     engine: str
     stages: tuple[str, ...]
     dims: tuple[int, ...]
-    height: int
-    width: int
-    interpolation: str
-    batch: int
+    view: View
+    batch: int  # images, or tokens, in one request
     forward: Forward
     findings: tuple[Finding, ...] = ()
 
@@ -65,9 +65,7 @@ def frozen(ir: IR, *, engine: str, batch: int, forward: Forward) -> Frozen:
         engine=engine,
         stages=ir.stages,
         dims=ir.dims,
-        height=ir.height,
-        width=ir.width,
-        interpolation=ir.interpolation,
+        view=ir.view,
         batch=batch,
         forward=forward,
     )
@@ -78,18 +76,18 @@ def _key(ir: IR, engine: str, batch: int) -> str:
 
 
 def _in_flight(
-    requests: Sequence[openvino.InferRequest], batches: Iterable[ByteArray], *, batch: int, outputs: int
+    requests: Sequence[openvino.InferRequest], batches: Iterable[Batch], *, batch: int, outputs: int
 ) -> Iterator[Outputs]:
     """Keep every request busy and hand results on in order."""
     idle = deque(requests)
-    flying: deque[tuple[openvino.InferRequest, int, ByteArray]] = deque()
+    flying: deque[tuple[openvino.InferRequest, int, tuple[NDArray[Any], ...]]] = deque()
     try:
-        for images in batches:
+        for some in batches:
             if not idle:
                 yield _land(flying, idle, outputs)
-            request, n = idle.popleft(), len(images)
-            full = padded(images, batch)
-            request.start_async({0: full}, share_inputs=True)
+            request = idle.popleft()
+            full, n = inputs_of(some, batch)
+            request.start_async(dict(enumerate(full)), share_inputs=True)
             flying.append((request, n, full))  # holds the input's memory for as long as it is shared
         while flying:
             yield _land(flying, idle, outputs)
@@ -105,6 +103,13 @@ def _land(flying: deque[Any], idle: deque[Any], outputs: int) -> Outputs:
     return tuple(np.array(request.get_output_tensor(i).data[:n], np.float32) for i in range(outputs))
 
 
+def inputs_of(some: Batch, batch: int) -> tuple[tuple[NDArray[Any], ...], int]:
+    """The arrays of a whole request, and how many of their rows are the batch's own."""
+    if isinstance(some, tuple):
+        return _text.filled(some, batch), len(some[0])
+    return (padded(some, batch),), len(some)
+
+
 def padded(images: ByteArray, batch: int) -> ByteArray:
     """One compiled shape serves all: short batches are filled up, so an item's numbers never depend on its batch."""
     if len(images) == batch:
@@ -118,7 +123,7 @@ def compile_frozen(
     ir: IR,
     *,
     cache: Path | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
     eager: Callable[[], Frozen] | None = None,
 ) -> Frozen:
     """Compile a converted network and check it against eager.
@@ -126,7 +131,7 @@ def compile_frozen(
     Args:
         ir: the converted network.
         cache: folder for OpenVINO's compiled blobs and for the record of what has been checked.
-        batch: items in one request; 1 for the least latency, BATCH for throughput.
+        batch: images or tokens in one request; 1 (one item) for the least latency, none for throughput.
         eager: builds the fallback; without it a network that fails the check runs in f32, and a finding says so.
 
     Raises:
@@ -134,6 +139,7 @@ def compile_frozen(
     """
     findings: list[Finding] = []
     cache = _folders(cache)
+    batch = throughput(ir.view) if batch is None else batch
     for precision in _precisions():
         compiled = _compile(ir, precision, cache=cache, batch=batch)
         agreement = _agreement(compiled, ir, cache)
@@ -144,6 +150,11 @@ def compile_frozen(
     fallback = compiled if eager is None else eager()
     fallback.findings = (*findings, *fallback.findings)
     return fallback
+
+
+def throughput(view: View) -> int:
+    """Images, or tokens, in one request where many items are waiting."""
+    return TOKENS if isinstance(view, TextView) else BATCH
 
 
 def _folders(cache: Path | None) -> Path | None:
@@ -184,7 +195,8 @@ def _compile(ir: IR, precision: str, *, cache: Path | None, batch: int) -> Froze
         model = _core().read_model(ir.folder / "model.xml")
     except RuntimeError as error:  # how OpenVINO reports a damaged file
         raise unreadable(ir.folder, error) from error
-    model.reshape([batch, ir.height, ir.width, 3])
+    if isinstance(ir.view, ImageView):  # texts come in several shapes, compiled when first seen
+        model.reshape([batch, ir.view.height, ir.view.width, 3])
     options = {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY" if batch == 1 else "THROUGHPUT",
@@ -228,10 +240,12 @@ def agreement(network: Frozen, ir: IR) -> float:
     from safetensors.numpy import load_file
 
     probe = load_file(ir.folder / "probe.safetensors")
-    images = probe["images"]
-    batches = [images[i : i + network.batch] for i in range(0, len(images), network.batch)]
-    parts = list(network.forward(batches))
-    found = [np.concatenate(stage) for stage in zip(*parts, strict=True)]
+    if isinstance(ir.view, TextView):
+        batches: list[Any] = _text.probe_batches(probe, ir.view)
+    else:
+        images = probe["images"]
+        batches = [images[i : i + network.batch] for i in range(0, len(images), network.batch)]
+    found = [np.concatenate(stage) for stage in zip(*network.forward(batches), strict=True)]
     cosines = [_cosine(found[i], probe[f"output.{i}"]) for i in range(len(found))]
     return float(np.min(cosines))  # NaN where any is, as Python's own min is not
 

@@ -1,8 +1,9 @@
 """From a backbone to OpenVINO's intermediate representation, once, with what eager said kept beside it.
 
-An IR folder holds ``model.xml`` and ``model.bin`` (uint8 ``[n, h, w, 3]`` RGB in, one pooled ``[n, d_s]`` output a
-stage), ``ir.json``, and ``probe.safetensors``: a batch of inputs with the eager outputs for it, so that any machine can
-check its own compiled network against eager without torch.
+An IR folder holds ``model.xml`` and ``model.bin`` (uint8 ``[n, h, w, 3]`` RGB in, or ids and mask ``[n, L]`` of any n
+and L; one pooled ``[n, d_s]`` output a stage), ``ir.json``, and ``probe.safetensors``: a batch of inputs with the eager
+outputs for it, so that any machine can check its own compiled network against eager without torch. That of a text
+network holds its ``tokenizer.json`` too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.engine import _text
+from headway.engine._graph import convert
 from headway.errors import ModelError, StorageError
 from headway.seeds import seed_of
-from headway.types import Backbone, BackboneSpec, ByteArray, ImageInput
+from headway.types import Backbone, ByteArray, ImageInput, ImageView, TextInput, TextView, View
 
 if TYPE_CHECKING:
     import openvino
@@ -45,14 +47,19 @@ class IR:
     name: str
     stages: tuple[str, ...]
     dims: tuple[int, ...]
-    height: int
-    width: int
-    interpolation: str
+    view: View
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What the folder holds, by name."""
+        return (*WEIGHT_FILES, _text.TOKENIZER) if isinstance(self.view, TextView) else WEIGHT_FILES
 
 
 def key_of(backbone: Backbone) -> str:
     """32 hex digits: the same for the same weights, stages and input, whatever the backbone is called."""
-    facts = (FORMAT, backbone.weights_key, backbone.stages, asdict(backbone.spec.input))
+    facts: tuple[object, ...] = (FORMAT, backbone.weights_key, backbone.stages, asdict(backbone.spec.input))
+    if isinstance(backbone.spec.input, TextInput):
+        facts += (_text.digest_of(_text.tokenizer_of(backbone)),)
     return blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
 
@@ -96,9 +103,29 @@ def read(folder: Path) -> IR:
     """Open an IR folder that :func:`prepare` or a run wrote."""
     try:
         facts = json.loads((folder / "ir.json").read_text("utf-8"))
-        return IR(folder=folder, **{**facts, "stages": tuple(facts["stages"]), "dims": tuple(facts["dims"])})
+        return IR(
+            folder=folder,
+            key=facts["key"],
+            name=facts["name"],
+            stages=tuple(facts["stages"]),
+            dims=tuple(facts["dims"]),
+            view=_view(facts, folder),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise unreadable(folder, error) from error
+
+
+def _view(facts: dict[str, Any], folder: Path) -> View:
+    """Facts of images are as they were before there were texts, so that either version reads the other's."""
+    if "tokens" not in facts:
+        return ImageView(height=facts["height"], width=facts["width"], interpolation=facts["interpolation"])
+    return TextView(
+        digest=facts["tokenizer"],
+        tokens=facts["tokens"],
+        prefix=facts["prefix"],
+        lower=facts["lower"],
+        tokenizer=folder / _text.TOKENIZER,
+    )
 
 
 def unreadable(folder: Path, error: Exception) -> ModelError:
@@ -122,55 +149,42 @@ def _publish(scratch: Path, folder: Path) -> None:
 
 def _write(backbone: Backbone, folder: Path) -> None:
     import openvino as ov
-    import torch
     from safetensors.numpy import save_file
 
     spec = backbone.spec
     module = backbone.module().eval()
-    images = probe_images(spec.input)
-    with torch.inference_mode():
-        expected = [out.float().numpy() for out in module(torch.from_numpy(normalise(images, spec.input)))]
-    model = _convert(module, spec)
+    if isinstance(spec.input, TextInput):
+        model, probe, view = _text.converted(module, backbone, folder)
+    else:
+        model, probe, view = _image(module, spec.name, spec.input)
     try:
         ov.save_model(model, folder / "model.xml", compress_to_fp16=True)
     except RuntimeError as error:  # how OpenVINO reports a full disk
         raise OSError(str(error)) from error
-    outputs = {f"output.{i}": np.ascontiguousarray(out) for i, out in enumerate(expected)}
-    save_file({"images": images, **outputs}, folder / "probe.safetensors")
+    save_file(probe, folder / "probe.safetensors")
     facts = {
         "key": key_of(backbone),
         "name": spec.id,
         "stages": backbone.stages,
-        "dims": [out.shape[1] for out in expected],
-        "height": spec.input.height,
-        "width": spec.input.width,
-        "interpolation": spec.input.interpolation,
+        "dims": [probe[name].shape[1] for name in probe if name.startswith("output.")],
+        **view,
     }
     (folder / "ir.json").write_text(json.dumps(facts, indent=1), "utf-8")  # last: its presence says the rest is whole
 
 
-def _convert(module: nn.Module, spec: BackboneSpec) -> openvino.Model:
-    """Trace and convert by OpenVINO's PyTorch front end; its ``convert_model`` would report usage to its makers."""
+def _image(
+    module: nn.Module, name: str, expects: ImageInput
+) -> tuple[openvino.Model, dict[str, NDArray[Any]], dict[str, object]]:
+    """The graph of an image network, its probe batch with eager's outputs, and the facts of its view."""
     import torch
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    example = torch.zeros(2, 3, spec.input.height, spec.input.width)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # tracing is deprecated in torch, yet the only door for every architecture
-            decoder = TorchScriptPythonDecoder(
-                module,
-                example_input=(example,),
-                trace_kwargs={"check_trace": False},  # eager is compared with anyway
-            )
-            front_end = FrontEndManager().load_by_framework("pytorch")
-            model = front_end.convert(front_end.load(decoder))
-    except Exception as error:  # whatever the tracer or the front end meets: it is this one network that cannot be had
-        raise ModelError(
-            f"{spec.name} cannot be converted for the compiled engine", given=str(error).strip().splitlines()[-1]
-        ) from error
-    return _take_pixels(model, spec.input)
+    images = probe_images(expects)
+    with torch.inference_mode():
+        expected = [out.float().numpy() for out in module(torch.from_numpy(normalise(images, expects)))]
+    model = _take_pixels(convert(module, (torch.zeros(2, 3, expects.height, expects.width),), name=name), expects)
+    outputs = {f"output.{i}": np.ascontiguousarray(out) for i, out in enumerate(expected)}
+    view = asdict(ImageView(height=expects.height, width=expects.width, interpolation=expects.interpolation))
+    return model, {"images": images, **outputs}, view
 
 
 def _take_pixels(model: openvino.Model, expects: ImageInput) -> openvino.Model:

@@ -15,7 +15,7 @@ from headway.budget import Deadline
 from headway.engine.frozen import Frozen, compile_frozen
 from headway.engine.ir import IR, key_of, prepare
 from headway.errors import ModelError, OptionError, UserError, WeightsMissing
-from headway.types import Backbone, BackboneSpec, Progress
+from headway.types import Backbone, BackboneSpec, Progress, TextInput
 
 Device = Literal["auto", "cpu", "cuda"]
 FIRST_CONVERSION = 8.0  # seconds that importing torch and converting one network take at first sight
@@ -66,11 +66,12 @@ def open_pool(
         except UserError as error:
             failures.append(error)
             pool.left_out[spec.name] = str(error)
-    waiting.sort(key=lambda pair: not (cache / key_of(pair[1]) / "ir.json").exists())  # stable: the given order within
-    _obtain([backbone for _, backbone in waiting if not (cache / key_of(backbone) / "ir.json").exists()])
+    _obtain([backbone for spec, backbone in waiting if isinstance(spec.input, TextInput)])  # keys name the tokenizer
+    waiting.sort(key=lambda pair: not _is_converted(pair[1], cache))  # stable: the given order within
+    _obtain([backbone for _, backbone in waiting if not _is_converted(backbone, cache)])
     cost = FIRST_CONVERSION
     for number, (spec, backbone) in enumerate(waiting):
-        ready = (cache / key_of(backbone) / "ir.json").exists()
+        ready = _is_converted(backbone, cache)
         if pool.members and not ready and deadline.elapsed + cost > CONVERTING_SHARE * deadline.seconds:
             pool.left_out[spec.name] = "converting it for the first time did not fit the budget"
             continue
@@ -89,6 +90,13 @@ def open_pool(
     order = [spec.id for spec in specs]
     pool.members.sort(key=lambda m: order.index(m.spec.id))
     return pool
+
+
+def _is_converted(backbone: Backbone, cache: Path) -> bool:
+    try:
+        return (cache / key_of(backbone) / "ir.json").exists()
+    except UserError:  # its tokenizer cannot be had: opening it says why
+        return False
 
 
 def _obtain(backbones: Sequence[Backbone]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headway import plugins
 from headway.errors import OptionError
 from headway.features.embed import Block, matrix
+from headway.features.fitted import Fitted
 from headway.features.store import Store
 from headway.linear.coding import link_of
 from headway.types import ByteArray, Features, IntArray, Method, Targets, TuningMethod
@@ -32,12 +35,30 @@ class Arena:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrant:
-    """A network by name, with the store's key and the names of its stages."""
+    """A network by name, with the store's key and the names of its stages.
+
+    ``poolings`` are stages that pool the same last layer, of which ``top`` is the one that is taken: alternatives, not
+    one above the other. Of a network that has but one way to pool there are none.
+    """
 
     name: str
     key: str
     stages: tuple[str, ...]
     dims: tuple[int, ...]
+    poolings: tuple[int, ...] = ()
+    top: int = -1
+
+    @property
+    def nested(self) -> tuple[int, ...]:
+        """The stages one above the other, input side first: the last of them is ``top``."""
+        top = self.top % len(self.stages)
+        return (*(stage for stage in range(len(self.stages) - 1) if stage not in (*self.poolings, top)), top)
+
+    def alternatives(self) -> Iterator[Entrant]:
+        """The same network by each of its other poolings."""
+        for stage in self.poolings:
+            if stage != self.top % len(self.stages):
+                yield replace(self, top=stage)
 
     def block(self, stage: int) -> Block:
         return self.key, str(stage % len(self.stages))
@@ -54,20 +75,33 @@ class Contender:
     blocks: tuple[Block, ...]
     widths: tuple[int, ...]
     arena: Arena
+    fitted: Fitted | None = None  # where features come from that are no blocks of the store
 
     @property
     def backbone(self) -> str:
         """What its features are, for records and tables."""
         names = [
-            e.name if count == 1 else f"{e.name} (last {count} stages)"
+            _called(e) if count == 1 else f"{_called(e)} (last {count} stages)"
             for e, count in zip(self.entrants, self.stages, strict=True)
         ]
         return " + ".join(names) or self.arm
 
+    @property
+    def taken(self) -> tuple[tuple[int, ...], ...]:
+        """Of each entrant the numbers of the stages whose features these are."""
+        ends = np.cumsum((0, *self.stages)).tolist()
+        return tuple(tuple(int(column) for _, column in self.blocks[start:stop]) for start, stop in pairwise(ends))
+
+    def matrix(self, digests: ByteArray) -> NDArray[np.float32]:
+        """Its features ``[n, d]`` of any items whose features are there."""
+        if self.fitted is not None:
+            return self.fitted.matrix(digests)
+        return matrix(self.arena.store, self.blocks, digests)
+
     def features(self) -> Features:
         arena = self.arena
         return Features(
-            X=matrix(arena.store, self.blocks, arena.digests),
+            X=self.matrix(arena.digests),
             y=arena.y,
             classes=arena.classes,
             blocks=self.widths,
@@ -105,10 +139,8 @@ def suits(how: str, y: Targets) -> bool:
 
 def of_networks(arm: str, entrants: Sequence[Entrant], how: str, *, arena: Arena, stages: int = 1) -> Contender:
     """The last ``stages`` stages of each network side by side, and a method on them."""
-    counts = tuple(min(stages, len(e.stages)) for e in entrants)
-    places = [
-        (e, len(e.stages) - back) for e, count in zip(entrants, counts, strict=True) for back in range(count, 0, -1)
-    ]
+    counts = tuple(min(stages, len(e.nested)) for e in entrants)
+    places = [(e, stage) for e, count in zip(entrants, counts, strict=True) for stage in e.nested[-count:]]
     return Contender(
         arm=arm,
         entrants=tuple(entrants),
@@ -134,9 +166,12 @@ def of_stage(arm: str, entrant: Entrant, stage: int, how: str, *, arena: Arena) 
 
 
 def singles(entrants: Sequence[Entrant], *, arena: Arena) -> Iterator[Contender]:
-    """A ridge probe on each network alone."""
+    """A ridge probe on each network alone, by the pooling it was made for and by every other."""
     for entrant in entrants:
         yield of_networks("transfer", [entrant], "ridge", arena=arena)
+    for entrant in entrants:
+        for other in entrant.alternatives():
+            yield of_networks("transfer", [other], "ridge", arena=arena)
 
 
 def refinements(
@@ -154,6 +189,25 @@ def refinements(
         yield of_networks("transfer", [best], "logistic", arena=arena)
     if len(fused) > 1 and suits("logistic", arena.y):
         yield of_networks("transfer", fused, "logistic", arena=arena)
+
+
+def _called(entrant: Entrant) -> str:
+    top = entrant.top % len(entrant.stages)
+    return entrant.name if top == len(entrant.stages) - 1 else f"{entrant.name} ({entrant.stages[top]})"
+
+
+def learnt(fitted: Fitted, *, arena: Arena) -> Contender:
+    """No pretrained network: classical features that were learnt from the training rows, and the same ridge probe."""
+    return Contender(
+        arm="classical",
+        entrants=(),
+        stages=(),
+        method=method("ridge"),
+        blocks=(),
+        widths=(fitted.width,),
+        arena=arena,
+        fitted=fitted,
+    )
 
 
 def classical(key: str, width: int, *, arena: Arena) -> Contender:

@@ -8,17 +8,25 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from headway.budget import Deadline
 from headway.errors import DataError
-from headway.features.extract import Decoder, cover_of
+from headway.modalities.image import cover_of
 from headway.seeds import seed_of
 from headway.types import ByteArray, ImageInput, IntArray, Source
 
 _AHEAD = 8  # batches being decoded for each core
+
+
+class Decoder(Protocol):
+    """The part of the image modality that views need."""
+
+    def decode(self, source: Source, *, cover: tuple[int, int] | None = None) -> ByteArray: ...
+
+    def resize(self, image: ByteArray, height: int, width: int, *, interpolation: str) -> ByteArray: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,8 @@ from headway.budget import Deadline
 from headway.engine.frozen import BATCH, Frozen
 from headway.errors import DataError, OptionError
 from headway.features._batches import Batches, batches
-from headway.features._pixels import Pixels
+from headway.features._pixels import Decoder, Pixels
 from headway.features._views import Views, evict, size_of
-from headway.features.extract import Decoder
 from headway.types import ByteArray, Finding, ImageInput, IntArray, Progress, Source
 
 __all__ = ["DEFAULT_MAX_BYTES", "Activations", "Batches", "Filled", "activations", "batches"]
@@ -223,7 +222,7 @@ def activations(
         shape: tuple[int, ...] = (expects.height, expects.width, 3)
         dtype: np.dtype[Any] = np.dtype(np.uint8)
     else:
-        blank = np.zeros((1, network.height, network.width, 3), np.uint8)
+        blank = np.zeros((1, expects.height, expects.width, 3), np.uint8)
         shape = next(iter(network.forward([blank])))[0].shape[1:]
         shape, dtype = ((*shape[1:], shape[0]) if len(shape) == 3 else shape), np.dtype(np.float16)
     view = (expects.height, expects.width, expects.interpolation, modality.AUGMENT_VERSION, asdict(policy), seed)

@@ -25,12 +25,21 @@ def modality_of(dataset: Dataset) -> ModuleType:
     return plugins.load("modalities", dataset.modality)
 
 
-def facts_of(modality: ModuleType) -> tuple[Fact, Fact]:
-    """The classical features and the perceptual hash of a modality."""
-    return (
-        Fact(key=modality.CLASSICAL_VERSION, compute=modality.classical),
-        Fact(key=modality.HASH_VERSION, compute=modality.perceptual_hash),
-    )
+def classical_fact(modality: ModuleType) -> Fact | None:
+    """The classical features of one item; None where a modality learns them from many (``fit_classical``)."""
+    compute = getattr(modality, "classical", None)
+    return None if compute is None else Fact(key=modality.CLASSICAL_VERSION, compute=compute)
+
+
+def hash_fact(modality: ModuleType) -> Fact:
+    """What tells near-copies."""
+    return Fact(key=modality.HASH_VERSION, compute=modality.perceptual_hash)
+
+
+def facts_of(modality: ModuleType) -> tuple[Fact, ...]:
+    """What a modality says of one item without a network: classical features where it can, what tells near-copies."""
+    classical = classical_fact(modality)
+    return (hash_fact(modality),) if classical is None else (classical, hash_fact(modality))
 
 
 def embed(

@@ -18,21 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.budget import Deadline
-from headway.engine.frozen import BATCH, Frozen
+from headway.engine.frozen import Frozen
 from headway.errors import DataError
+from headway.features.lengths import truncated
 from headway.features.store import Store
-from headway.types import ByteArray, IntArray, Progress, Source
+from headway.types import Batch, ByteArray, IntArray, Progress, Source, View
 
 GROUP = 32  # batches at most that one network runs before the next one's turn, so that draining it costs little
 TURN = 1.5  # seconds that a group should take at most, so that a deadline is noticed in time
 SETTLED_ITEMS, SETTLED_SECONDS = 48, 2.0  # after so much the pace is known well enough to give up a network by it
 SHARD = 512  # rows a shard: what a killed process can lose at most
 
-COVERS = (288, 448, 640, 896, 1280)
-"""Sizes that items are decoded to cover. A network's is the first that holds its input, whatever else runs in the same
-pass: a feature must not depend on the company it was computed in."""
-
-Geometry = tuple[int, int, str]
 Replan = Callable[[Mapping[str, float], int], Collection[str]]
 """``replan(seconds per item by network, items left)`` names the networks to give up, asked after every group."""
 
@@ -40,9 +36,24 @@ Replan = Callable[[Mapping[str, float], int], Collection[str]]
 class Decoder(Protocol):
     """The part of a modality that extraction needs."""
 
-    def decode(self, source: Source, *, cover: tuple[int, int] | None = None) -> ByteArray: ...
+    @property
+    def CHUNK(self) -> int:
+        """Items that one thread reads at a time."""
+        ...
 
-    def resize(self, image: ByteArray, height: int, width: int, *, interpolation: str) -> ByteArray: ...
+    def read(self, source: Source, views: Collection[Any], *, facts: bool) -> tuple[Any, Any]:
+        """What of an item those views need, and what facts are computed from; :class:`DataError` where it is none."""
+        ...
+
+    def pack(self, items: Sequence[Any], view: Any) -> NDArray[Any]:
+        """Items that were read as networks of a view take them, one a row."""
+        ...
+
+    def batches(
+        self, parts: Sequence[NDArray[Any]], view: Any, *, size: int
+    ) -> Iterator[tuple[IntArray, Any, Mapping[str, NDArray[np.float32]]]]:
+        """Packed items in a network's batches: their places in all parts, the batch, and columns to store beside."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +61,7 @@ class Fact:
     """A small vector taken straight from a decoded item: classical features, a perceptual hash."""
 
     key: str  # names the function and its version
-    compute: Callable[[ByteArray], NDArray[Any]]
+    compute: Callable[[Any], NDArray[Any]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,12 +73,13 @@ class Extraction:
     given_up: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)  # wall-clock by network name, and "decode"
     computed: dict[str, int] = field(default_factory=dict)  # items by network name, those from the store not counted
+    truncated: dict[str, int] = field(default_factory=dict)  # texts longer than the network of that name reads
 
 
 @dataclass(slots=True, kw_only=True)
 class _Batch:
     rows: IntArray
-    views: dict[Geometry, ByteArray]
+    views: dict[View, NDArray[Any]]
     facts: dict[str, NDArray[np.float32]]
     bad: dict[int, str]
 
@@ -132,17 +144,8 @@ def extract(
         pending.flush()
     result.bad = _to_all_rows(result.bad, digests)
     result.left = _copies_of(rows[done:], digests)
+    result.truncated = truncated(store, networks, digests)
     return result
-
-
-def cover_of(height: int, width: int) -> int:
-    """The size that items are decoded to cover for a network's input.
-
-    >>> cover_of(224, 224), cover_of(260, 300), cover_of(2000, 2000)
-    (288, 448, 2000)
-    """
-    side = max(height, width)
-    return next((size for size in COVERS if size >= side), side)
 
 
 def _first_of_each(digests: ByteArray, order: IntArray) -> IntArray:
@@ -171,7 +174,8 @@ def _to_all_rows(bad: Mapping[int, str], digests: ByteArray) -> dict[int, str]:
 def _groups(plan: _Plan, rows: IntArray, result: Extraction) -> Iterator[list[_Batch]]:
     """Decoded batches, ``GROUP`` at a time, with the next group being decoded meanwhile."""
     workers = os.cpu_count() or 1
-    chunks = iter([rows[i : i + BATCH] for i in range(0, len(rows), BATCH)])
+    size = plan.decoder.CHUNK
+    chunks = iter([rows[i : i + size] for i in range(0, len(rows), size)])
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         ahead: deque[Future[_Batch]] = deque()
         try:
@@ -191,29 +195,25 @@ def _groups(plan: _Plan, rows: IntArray, result: Extraction) -> Iterator[list[_B
 
 def _decode(plan: _Plan, rows: IntArray) -> _Batch:
     """Decode some items and take every view and fact that something still misses."""
-    networks = [n for n in plan.networks if plan.wants(n.key, rows)]
-    geometries = {(n.height, n.width, n.interpolation) for n in networks}
+    views = {n.view for n in plan.networks if plan.wants(n.key, rows)}
     facts = [f for f in plan.facts if plan.wants(f.key, rows)]
-    covers = {cover_of(g[0], g[1]) for g in geometries} | ({COVERS[0]} if facts else set())
-    views = {g: np.empty((len(rows), g[0], g[1], 3), np.uint8) for g in geometries}
     found: dict[str, list[NDArray[Any]]] = {f.key: [] for f in facts}
+    items: list[Any] = []
     good: list[int] = []
     bad: dict[int, str] = {}
     for row in rows:
         try:
-            images = {c: plan.decoder.decode(plan.sources[row], cover=(c, c)) for c in covers}
+            item, plain = plan.decoder.read(plan.sources[row], views, facts=bool(facts))
         except DataError as error:
             bad[int(row)] = str(error)
             continue
-        for (height, width, interpolation), view in views.items():
-            image = images[cover_of(height, width)]
-            view[len(good)] = plan.decoder.resize(image, height, width, interpolation=interpolation)
         for fact in facts:
-            found[fact.key].append(fact.compute(images[COVERS[0]]))
+            found[fact.key].append(fact.compute(plain))
+        items.append(item)
         good.append(int(row))
     return _Batch(
         rows=np.array(good, np.int64),
-        views={g: view[: len(good)] for g, view in views.items()},
+        views={view: plan.decoder.pack(items, view) for view in views},
         facts={key: np.asarray(values, np.float32).reshape(len(good), -1) for key, values in found.items() if good},
         bad=bad,
     )
@@ -228,26 +228,29 @@ def _run(plan: _Plan, group: Sequence[_Batch], result: Extraction, pending: _Pen
     for network in plan.networks:
         started = time.perf_counter()
         due = list(_due(plan, network, group))
-        for (rows, _), stages in zip(due, network.forward(images for _, images in due), strict=True):
-            pending.add(network.key, rows, {str(i): stage for i, stage in enumerate(stages)})
+        said = network.forward(batch for _, batch, _ in due)
+        for (rows, _, columns), stages in zip(due, said, strict=True):
+            pending.add(network.key, rows, {**{str(i): stage for i, stage in enumerate(stages)}, **columns})
             result.computed[network.name] += len(rows)
         result.seconds[network.name] = result.seconds.get(network.name, 0.0) + time.perf_counter() - started
 
 
-def _due(plan: _Plan, network: Frozen, group: Sequence[_Batch]) -> Iterator[tuple[IntArray, ByteArray]]:
+def _due(
+    plan: _Plan, network: Frozen, group: Sequence[_Batch]
+) -> Iterator[tuple[IntArray, Batch, Mapping[str, NDArray[np.float32]]]]:
     """The rows of a group that a network still misses, and their views, in batches of the network's size."""
-    geometry = (network.height, network.width, network.interpolation)
-    batches = [b for b in group if geometry in b.views]
-    misses = [plan.missing[network.key][b.rows] for b in batches]
-    if network.batch == BATCH and all(m.all() for m in misses):  # the common case: nothing is copied
-        yield from ((b.rows, b.views[geometry]) for b in batches if len(b.rows))
-        return
-    rows = [b.rows[m] for b, m in zip(batches, misses, strict=True)]
-    views = [b.views[geometry][m] for b, m in zip(batches, misses, strict=True)]
-    if batches:
-        all_rows, all_views = np.concatenate(rows), np.concatenate(views)
-        for start in range(0, len(all_rows), network.batch):
-            yield all_rows[start : start + network.batch], all_views[start : start + network.batch]
+    parts = [b for b in group if network.view in b.views]
+    misses = [plan.missing[network.key][b.rows] for b in parts]
+    rows = [b.rows[m] for b, m in zip(parts, misses, strict=True)]
+    views = [b.views[network.view] for b in parts]
+    if not all(m.all() for m in misses):  # otherwise nothing is copied
+        views = [view[m] for view, m in zip(views, misses, strict=True)]
+        views = [np.concatenate(views)]
+    if parts and sum(map(len, rows)):
+        everything = np.concatenate(rows)
+        for places, batch, columns in plan.decoder.batches(views, network.view, size=network.batch):
+            if len(places):
+                yield everything[places], batch, columns
 
 
 @dataclass(slots=True)

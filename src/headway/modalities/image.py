@@ -6,6 +6,7 @@ Every function here is safe to call from many threads at once.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -18,21 +19,28 @@ from headway.errors import DataError, OptionError
 from headway.modalities import _jpeg, _pillow
 from headway.modalities._augment import AUGMENT_VERSION, Augmentation, augment
 from headway.modalities._classical import CLASSICAL_VERSION, classical
+from headway.modalities._image_views import CHUNK, COVERS, Decoded, batches, cover_of, covers, stacked
 from headway.modalities._phash import HASH_VERSION, perceptual_hash
 from headway.modalities._source import bad_item, content
-from headway.types import ByteArray, ImageInput, ImageSource
+from headway.types import ByteArray, ImageInput, ImageSource, ImageView
 
 __all__ = [
     "AUGMENT_VERSION",
+    "CHUNK",
     "CLASSICAL_VERSION",
+    "COVERS",
     "HASH_VERSION",
     "MAX_JPEG_PIXELS",
     "MAX_PIXELS",
     "Augmentation",
     "augment",
+    "batches",
     "classical",
+    "cover_of",
     "decode",
+    "pack",
     "perceptual_hash",
+    "read",
     "resize",
     "sniff",
     "view",
@@ -195,6 +203,26 @@ def view(image: ByteArray, spec_input: ImageInput) -> ByteArray:
     (32, 24, 3)
     """
     return resize(image, spec_input.height, spec_input.width, interpolation=spec_input.interpolation)
+
+
+def read(
+    source: ImageSource, views: Collection[ImageView], *, facts: bool, decode: Callable[..., ByteArray] = decode
+) -> tuple[Decoded, ByteArray | None]:
+    """What of an item some views need, and what facts are computed from where they are wanted.
+
+    ``decode`` may be one that remembers. Raises as :func:`decode`.
+
+    >>> small = ImageView(height=8, width=8, interpolation="bicubic")
+    >>> list(read(np.zeros((2, 3, 3), np.uint8), [small], facts=False)[0])
+    [288]
+    """
+    found = {size: decode(source, cover=(size, size)) for size in covers(views, facts=facts)}
+    return found, found[COVERS[0]] if facts else None
+
+
+def pack(items: Sequence[Decoded], view: ImageView) -> ByteArray:
+    """Items that :func:`read` gave as a network takes them, ``[n, height, width, 3]``."""
+    return stacked(items, view, resize)
 
 
 def from_pillow(image: Any) -> ByteArray:

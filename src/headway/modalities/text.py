@@ -6,7 +6,7 @@ call from many threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,22 +16,33 @@ from headway.modalities._encoding import HEAD, is_text, sound, to_text
 from headway.modalities._lengths import Lengths, lengths, truncated
 from headway.modalities._minhash import HASH_VERSION, close_pairs, perceptual_hash
 from headway.modalities._source import bad_item, content
-from headway.types import Source
+from headway.modalities._tfidf import fit as fit_classical
+from headway.modalities._tfidf import load as load_classical
+from headway.modalities._tfidf import save as save_classical
+from headway.modalities._tokens import CHUNK, batches, pack
+from headway.types import Source, TextView
 
 __all__ = [
+    "CHUNK",
     "CLEANINGS",
     "HASH_VERSION",
     "MAX_BYTES",
     "Lengths",
     "Text",
+    "batches",
     "checked_cleaning",
     "clean",
     "close_pairs",
     "decode",
+    "fit_classical",
     "is_blank",
     "lengths",
     "load",
+    "load_classical",
+    "pack",
     "perceptual_hash",
+    "read",
+    "save_classical",
     "sniff",
     "truncated",
 ]
@@ -95,6 +106,22 @@ def load(source: Source) -> tuple[Text, str]:
         raise bad_item(source, "its content is not text", what="text")
     read, odd = to_text(data)
     return read, odd or _nul(read)
+
+
+def read(
+    source: Source,
+    views: Collection[TextView],  # noqa: ARG001 (every modality takes them; a text is the same for all)
+    *,
+    facts: bool,
+    decode: Callable[[Source], Text] = decode,
+) -> tuple[Text, Text | None]:
+    """The text for :func:`pack`, and for facts where they are wanted; ``decode`` may be one that remembers.
+
+    >>> read("a text", [], facts=False)
+    ('a text', None)
+    """
+    text = decode(source)
+    return text, text if facts else None
 
 
 def clean(text: Text, steps: Sequence[str]) -> Text:

@@ -10,11 +10,12 @@ from headway import backbones
 from headway.choose import Candidate, Ranked, rank
 from headway.engine.ir import key_of
 from headway.engine.pool import FIRST_CONVERSION, Member, open_network
-from headway.errors import ModelError, OptionError, UserError
+from headway.errors import DataError, ModelError, OptionError, UserError
 from headway.evaluate import contenders
 from headway.evaluate.contenders import Arena, Contender, Entrant
 from headway.evaluate.loop import Result, validate
-from headway.features.embed import facts_of, modality_of
+from headway.features.embed import classical_fact, modality_of
+from headway.features.fitted import fitted
 from headway.linear.coding import task_of
 from headway.linear.fusion import forward_selection
 from headway.recipe.embedding import embed_whole, entrant
@@ -51,6 +52,7 @@ def compete(members: Sequence[Member], ranking: Sequence[Ranked], arena: Arena, 
     ordered = [by_name[line.backbone] for line in ranking]
     with session.timed("adapt"):
         results = _enter(contenders.singles(ordered, arena=arena), session, must=1)
+        ordered = [_by_its_best_pooling(one, results) for one in ordered]
         best = best_of(results).contender.entrants[0]
         fused = _fused(ordered, arena, session)
         return _enter(contenders.refinements(best, fused, ordered, arena=arena), session, before=results)
@@ -58,11 +60,19 @@ def compete(members: Sequence[Member], ranking: Sequence[Ranked], arena: Arena, 
 
 def baselines(dataset: Dataset, arena: Arena, session: Session) -> list[Result]:
     """The arms that need no network: classical features, and none at all."""
-    fact = facts_of(modality_of(dataset))[0]
-    width = session.store.get(fact.key, arena.digests[:1], ["0"]).shape[1]
+    fact = classical_fact(modality_of(dataset))
     with session.timed("arms"):
-        entered = [contenders.classical(fact.key, width, arena=arena), contenders.prior(arena=arena)]
-        return _enter(entered, session, must=2)
+        prior = contenders.prior(arena=arena)
+        if fact is not None:
+            width = session.store.get(fact.key, arena.digests[:1], ["0"]).shape[1]
+            return _enter([contenders.classical(fact.key, width, arena=arena), prior], session, must=2)
+        try:
+            words = fitted(dataset, arena.digests)
+        except DataError as error:  # texts of no words, as of emoji only
+            session.cut["classical"] = f"there is no arm of classical features: {error}"
+            words = None
+        without = [] if words is None else [contenders.learnt(words, arena=arena)]
+        return _enter([*without, prior], session, must=2)
 
 
 def random_arm(
@@ -111,6 +121,12 @@ def best_of(results: Sequence[Result], *, only: str | None = None) -> Result:
         raise OptionError(f"{only} was not fitted", todo="Give a larger --budget")
     top = max(result.score for result in allowed)
     return next(result for result in allowed if result.score >= top - WORTH)
+
+
+def _by_its_best_pooling(one: Entrant, results: Sequence[Result]) -> Entrant:
+    """A network by the pooling that validates best; that it was made for unless another leads clearly."""
+    own = [result for result in results if result.contender.entrants[0].key == one.key]
+    return best_of(own).contender.entrants[0] if own else one
 
 
 def _fused(ordered: Sequence[Entrant], arena: Arena, session: Session) -> list[Entrant]:

@@ -19,12 +19,14 @@ from headway.engine.pool import Member, open_pool
 from headway.errors import DataError, OptionError
 from headway.evaluate.contenders import Arena, Entrant
 from headway.features.decoded import Kept
-from headway.features.embed import embed, facts_of, matrix, modality_of
+from headway.features.embed import embed, facts_of, hash_fact, matrix, modality_of
 from headway.features.extract import Extraction, Fact, Replan
+from headway.features.lengths import token_counts
 from headway.recipe.session import CLOSING, Session, compiled_cache
-from headway.types import Dataset, Finding, IntArray, Split, Targets
+from headway.types import Dataset, Finding, IntArray, Split, Targets, TextView
 
 SHOWN = 10
+POOLINGS = ("mean", "cls", "last", "max", "sqrt", "weighted")  # names of stages that pool one layer in another way
 LOOKING_SHARE = 0.2  # of what is left of the budget may go into decoding alone, before any network has run
 PACED = 32  # items from which a network's pace is known
 LEAST_EMBEDDING = 2.0  # seconds, however late it is: without some items of every class there is nothing to end with
@@ -92,6 +94,7 @@ def embed_rows(
     """As :func:`embed_all` for some rows, leaving time for ``later`` more items. Comes back with the rows done."""
     part = take(dataset, rows)
     found, kept = _within_budget(part, members, session, later=later)
+    note_truncated(part, kept, session)
     _note_left(found, len(rows), session, of="training items")
     return np.delete(rows, np.union1d(np.fromiter(found.bad, np.int64), found.left)), kept
 
@@ -161,13 +164,28 @@ def _differ(targets: Targets) -> bool:
 
 def near_copies(dataset: Dataset, session: Session) -> IntArray:
     """Cluster numbers ``[n]``: items of one cluster are near-copies of each other."""
-    hashes = matrix(session.store, [(facts_of(modality_of(dataset))[1].key, "0")], dataset.digests)
-    return health.near_duplicates(hashes.astype(np.uint8), dataset.digests)
+    modality = modality_of(dataset)
+    hashes = matrix(session.store, [(hash_fact(modality).key, "0")], dataset.digests)
+    close = getattr(modality, "close_pairs", None)
+    return health.near_duplicates(hashes.astype(np.uint8), dataset.digests, close=close)
 
 
 def entrant(member: Member) -> Entrant:
     frozen = member.frozen
-    return Entrant(name=member.spec.name, key=frozen.key, stages=frozen.stages, dims=frozen.dims)
+    last = len(frozen.stages) - 1
+    ways = tuple(stage for stage, name in enumerate(frozen.stages) if name in POOLINGS or stage == last)
+    poolings = ways if isinstance(frozen.view, TextView) and len(ways) > 1 else ()
+    return Entrant(name=member.spec.name, key=frozen.key, stages=frozen.stages, dims=frozen.dims, poolings=poolings)
+
+
+def note_truncated(dataset: Dataset, members: Sequence[Member], session: Session) -> None:
+    """Say how many texts networks do not read to their end; of images there is nothing to say."""
+    for member in members:
+        view = member.frozen.view
+        if isinstance(view, TextView):
+            counts = token_counts(session.store, member.frozen, dataset.digests)
+            finding = modality_of(dataset).truncated(counts, view.tokens, names=dataset.names, network=member.spec.name)
+            session.findings += [finding] if finding is not None else []
 
 
 def _within_budget(

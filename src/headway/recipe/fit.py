@@ -98,7 +98,16 @@ def fit(
     with session.timed("prove"):
         test = parts.test
         digests, y = dataset.digests[test], target_array(dataset)[test]
-        proof = prove(beyond.best, arms, shown=shown, digests=digests, y=y, seconds=session.embedding, seed=seed)
+        proof = prove(
+            beyond.best,
+            arms,
+            shown=shown,
+            digests=digests,
+            y=y,
+            seconds=session.embedding,
+            seed=seed,
+            modality=dataset.modality,
+        )
     append(folder, proof.records)
     with session.timed("save"):
         save_model(folder, _model(proof.shipped, dataset, [*networks, *twins, *fresh]))
@@ -115,15 +124,15 @@ def _model(shipped: Result, dataset: Dataset, members: Sequence[Member]) -> Mode
     by_key = {member.frozen.key: member for member in members}  # names of random twins may be equal
     contender = shipped.contender
     parts = []
-    for entrant, count in zip(contender.entrants, contender.stages, strict=True):
+    for entrant, taken in zip(contender.entrants, contender.taken, strict=True):
         member = by_key[entrant.key]
-        last = len(entrant.stages)
-        parts.append(NetworkPart(ir=member.ir, stages=tuple(range(last - count, last)), backbone=member.backbone))
+        parts.append(NetworkPart(ir=member.ir, stages=taken, backbone=member.backbone))
     return Model(
         modality=dataset.modality,
         task=dataset.task,
         classes=dataset.classes,
         head=shipped.adapted.head,
         classical=contender.arm == "classical",
+        learnt=None if contender.fitted is None else contender.fitted.model,
         networks=tuple(parts),
     )

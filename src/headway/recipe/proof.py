@@ -14,14 +14,13 @@ from headway.evaluate.compare import corrected_resampled_t, mcnemar_exact
 from headway.evaluate.loop import Result, predict, test_records
 from headway.evaluate.metrics import measure, metric_interval
 from headway.evaluate.verdict import decide
-from headway.features.embed import matrix
 from headway.linear.coding import task_of
 from headway.recipe.comparison import comparison
 from headway.seeds import seed_of
 from headway.types import ByteArray, Interval, Record, Targets, Verdict
 
+CLASSICAL = {"image": "colour and gradient histograms", "text": "TF-IDF of words and characters"}
 WORDING = {
-    "classical": "colour and gradient histograms without a pretrained network",
     "random": "the same network with random weights",
     "scratch": "the same network trained from scratch for as long",
 }
@@ -50,6 +49,7 @@ def prove(
     seed: int,
     shown: Sequence[Result] = (),
     seconds: Mapping[str, float] | None = None,
+    modality: str = "image",
 ) -> Proof:
     """Compare on test items ``digests [n, 16]``; nothing is chosen by them but to refuse a harmful transfer.
 
@@ -68,7 +68,11 @@ def prove(
         arms={arm: one for arm, one in said.items() if arm != "transfer"},
         validation={result.contender.arm: result.score for result in arms},
         seed=seed,
-        wording={**WORDING, "prior": f"always guessing {task.PRIOR}"},
+        wording={
+            **WORDING,
+            "classical": f"{CLASSICAL[modality]} without a pretrained network",
+            "prior": f"always guessing {task.PRIOR}",
+        },
         metric=task.PRIMARY,
     )
     rival = next(result for result in arms if result.contender.arm == verdict.against)
@@ -126,5 +130,4 @@ def _once(pairs: Iterable[tuple[Result, NDArray[np.float64]]]) -> list[tuple[Res
 
 
 def _answers(result: Result, digests: ByteArray) -> NDArray[np.float64]:
-    contender = result.contender
-    return predict(result.adapted.head, matrix(contender.arena.store, contender.blocks, digests))
+    return predict(result.adapted.head, result.contender.matrix(digests))

@@ -13,8 +13,8 @@ from headway import fetch
 from headway.budget import Deadline, seconds_of
 from headway.engine.pool import Device
 from headway.errors import OptionError
+from headway.features.decoded import Kept
 from headway.features.embed import default_store
-from headway.features.extract import Decoder
 from headway.features.store import Store
 from headway.types import Finding, Progress
 
@@ -39,7 +39,7 @@ class Session:
     pace: dict[str, float] = field(default_factory=dict)  # seconds an item, decoding included, by architecture
     cut: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    decoder: Decoder | None = None  # keeps decoded items between passes, once there is a data set
+    decoder: Kept | None = None  # keeps decoded items between passes, once there is a data set
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -30,7 +30,7 @@ from headway.recipe.pin import Pin
 from headway.recipe.session import CLOSING, Session
 from headway.recipe.tuning import Candidate, Tuned, explore, finish, pace, tuning_method
 from headway.recipe.views import open_views
-from headway.types import Adapted, Dataset, TuningMethod
+from headway.types import Adapted, Dataset, TextInput, TuningMethod
 
 SHARE = 0.5  # of the time that is left goes into tuning; the arm from scratch is given as much as tuning took
 LEAST = 6.0  # seconds, less than which no network is tuned
@@ -100,6 +100,9 @@ def beyond_probes(
         return found
     if find_spec("torch") is None or find_spec("peft") is None:
         session.cut["tuning"] = 'networks are tuned with torch and peft: pip install "headway[tune]"'
+        return found
+    if any(isinstance(member.spec.input, TextInput) for member in members):
+        session.cut["tuning"] = "networks of texts are used frozen: tuning is for images"
         return found
     by_name = {member.spec.name: member for member in members}
     # Of networks that are nearly as good as the best the smallest is tuned: it trains for longer in the same time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,13 @@ import numpy as np
 from headway.budget import Deadline
 from headway.engine.pool import Member, open_network
 from headway.evaluate.contenders import Arena
+from headway.features._pixels import Decoder
 from headway.features.activations import Activations, Batches, activations, batches
 from headway.features.embed import matrix, modality_of
-from headway.features.extract import Decoder, cover_of
 from headway.linear.coding import strata_of
+from headway.modalities.image import cover_of
 from headway.recipe.session import Session, compiled_cache
-from headway.types import Dataset, Finding, FloatArray, IntArray
+from headway.types import ByteArray, Dataset, Finding, FloatArray, ImageInput, ImageView, IntArray
 
 if TYPE_CHECKING:
     from headway.modalities._augment import Augmentation
@@ -38,7 +40,7 @@ class Views:
     def at(self, member: Member, cut: str | None, *, epochs: int) -> Activations:
         """All rows at a cut of a network, in as many views as so many epochs see; no cut: the pixels of its input."""
         # Pixels are the same for every network of one input size, so that all arms train on the same ones
-        size = member.spec.input
+        size = _pixels_of(member)
         key = (member.spec.id, cut) if cut else (f"{size.height} x {size.width} {size.interpolation}", None)
         with self.session.timed("activations"):
             if key not in self.known:
@@ -76,7 +78,7 @@ class Views:
             self.dataset.sources,
             self.dataset.digests,
             network=network,
-            expects=member.spec.input,
+            expects=_pixels_of(member),
             modality=modality_of(self.dataset),
             decoder=session.decoder,
             root=session.cache / "activations",
@@ -84,6 +86,12 @@ class Views:
             policy=self.policy,
             seed=session.seed,
         )
+
+
+def _pixels_of(member: Member) -> ImageInput:
+    expects = member.spec.input
+    assert isinstance(expects, ImageInput), "only images have views to train on"
+    return expects
 
 
 def open_views(dataset: Dataset, best: Member, arena: Arena, session: Session) -> Views:
@@ -112,18 +120,19 @@ def mirrors(dataset: Dataset, member: Member, arena: Arena, decoder: Decoder) ->
     A subset is mirrored and embedded by ``member``; mirroring is harmless when the neighbour's class is right about as
     often as for the items themselves.
     """
-    frozen = member.frozen
+    frozen, view = member.frozen, member.frozen.view
+    assert isinstance(view, ImageView)
     rows = np.linspace(0, len(dataset.names) - 1, min(MIRROR_ITEMS, len(dataset.names))).astype(np.int64)
-    cover = cover_of(frozen.height, frozen.width)
+    cover = cover_of(view.height, view.width)
 
-    def mirrored() -> Any:
+    def mirrored() -> Iterator[ByteArray]:
         for start in range(0, len(rows), frozen.batch):
             images = [
                 decoder.decode(dataset.sources[row], cover=(cover, cover)) for row in rows[start : start + frozen.batch]
             ]
             yield np.stack(
                 [
-                    decoder.resize(image, frozen.height, frozen.width, interpolation=frozen.interpolation)[:, ::-1]
+                    decoder.resize(image, view.height, view.width, interpolation=view.interpolation)[:, ::-1]
                     for image in images
                 ]
             )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from headway.engine.ir import IR
 from headway.types import Backbone, LinearHead
 
 FORMAT = 1
 MANIFEST, PLAN, RECORDS, MODEL = "manifest.json", "plan.json", "records.jsonl", "model"
+LEARNT = "classical"  # in the model's folder
 WORK = ".work"  # checkpoints, and networks that are not shipped: gone when the run is finished
 
 
@@ -30,4 +32,5 @@ class Model:
     classes: tuple[str, ...]
     head: LinearHead
     classical: bool = False
+    learnt: Any = None  # classical features that a modality learns from items: its ``fit_classical``'s model
     networks: tuple[NetworkPart, ...] = ()

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from headway import plugins
 from headway.data.index import ContentIndex
-from headway.engine.frozen import BATCH, Frozen, compile_frozen
+from headway.engine.frozen import Frozen, compile_frozen
 from headway.engine.ir import read as read_ir
 from headway.errors import DataError, RunError
-from headway.features.embed import default_store, embed, facts_of, matrix, modality_of
+from headway.features.embed import classical_fact, default_store, embed, matrix, modality_of
 from headway.fetch import cache_dir
 from headway.linear.head import answers, linear_scores
-from headway.run.model import FORMAT, MANIFEST, MODEL, PLAN, RECORDS, Model, NetworkPart
+from headway.run.model import FORMAT, LEARNT, MANIFEST, MODEL, PLAN, RECORDS, Model, NetworkPart
 from headway.tasks.multilabel import decide
 from headway.types import Dataset, Finding, IntArray, LinearHead, Progress, Record
 
@@ -67,7 +67,7 @@ class Run:
     path: Path
     manifest: Mapping[str, Any]
     _model: Model | None = None
-    _networks: dict[int, list[Frozen]] = field(default_factory=dict)
+    _networks: dict[int | None, list[Frozen]] = field(default_factory=dict)
 
     @property
     def task(self) -> str:
@@ -108,6 +108,7 @@ class Run:
                     **load_file(folder / "head.safetensors"),
                 ),
                 classical=facts["classical"],
+                learnt=_learnt(facts, folder),
                 networks=tuple(
                     NetworkPart(ir=read_ir(folder / "networks" / str(i)), stages=tuple(part["stages"]))
                     for i, part in enumerate(facts["networks"])
@@ -136,8 +137,10 @@ class Run:
     ) -> Predictions:
         """Class probabilities of a data set that was read already."""
         model = self._loaded()
-        networks = self._compiled(model, batch=1 if len(dataset.names) <= SINGLE else BATCH)
-        facts = facts_of(modality_of(dataset))[:1] if model.classical else ()
+        networks = self._compiled(model, batch=1 if len(dataset.names) <= SINGLE else None)
+        modality = modality_of(dataset)
+        fact = classical_fact(modality) if model.classical else None
+        facts = () if fact is None else (fact,)
         store = default_store(cache_dir())
         found = embed(dataset, networks, store=store, facts=facts, progress=progress)
         if found.bad and strict:
@@ -148,7 +151,11 @@ class Run:
         blocks = [(fact.key, "0") for fact in facts]
         for part, network in zip(model.networks, networks, strict=True):
             blocks += [(network.key, str(stage)) for stage in part.stages]
-        said = answers(model.head, linear_scores(model.head, matrix(store, blocks, dataset.digests[rows])))
+        if model.learnt is None:
+            X = matrix(store, blocks, dataset.digests[rows])
+        else:
+            X = model.learnt.transform([modality.decode(dataset.sources[row]) for row in rows])
+        said = answers(model.head, linear_scores(model.head, X))
         findings = dataset.findings
         if found.bad:
             message = f"{len(found.bad)} items could not be decoded and were left out"
@@ -170,7 +177,7 @@ class Run:
             self._model = self.model()
         return self._model
 
-    def _compiled(self, model: Model, *, batch: int) -> list[Frozen]:
+    def _compiled(self, model: Model, *, batch: int | None) -> list[Frozen]:
         """The model's networks, compiled once a batch size."""
         if batch not in self._networks:
             cache = cache_dir() / "networks"
@@ -207,6 +214,14 @@ def open_run(path: str | os.PathLike[str]) -> Run:
             allowed=f"format {FORMAT}",
         )
     return Run(folder, manifest)
+
+
+def _learnt(facts: Mapping[str, Any], folder: Path) -> Any:
+    """The classical features that a modality has learnt, where the run ships them."""
+    if not facts["classical"]:
+        return None
+    load = getattr(plugins.load("modalities", facts["modality"]), "load_classical", None)
+    return None if load is None else load(folder / LEARNT)
 
 
 def _unit_blocks(said: bool | list[bool]) -> bool | tuple[bool, ...]:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from headway.engine.ir import WEIGHT_FILES
+from headway import plugins
 from headway.errors import RunError, StorageError
-from headway.run.model import FORMAT, MANIFEST, MODEL, PLAN, RECORDS, WORK, Model
+from headway.run.model import FORMAT, LEARNT, MANIFEST, MODEL, PLAN, RECORDS, WORK, Model
 from headway.types import Backbone, Record
 
 
@@ -84,10 +84,13 @@ def save_model(out: Path, model: Model) -> None:
         for number, part in enumerate(model.networks):
             folder = scratch / "networks" / str(number)
             folder.mkdir(parents=True)
-            for name in WEIGHT_FILES:
+            for name in part.ir.files:
                 shutil.copyfile(part.ir.folder / name, folder / name)
             if part.backbone is not None:
                 _save_weights(part.backbone, folder / "weights.safetensors")
+        if model.learnt is not None:
+            (scratch / LEARNT).mkdir()
+            plugins.load("modalities", model.modality).save_classical(model.learnt, scratch / LEARNT)
         head = model.head
         arrays = {name: np.ascontiguousarray(getattr(head, name)) for name in ("mean", "scale", "weight", "bias")}
         if head.thresholds is not None:
