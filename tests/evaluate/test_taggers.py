@@ -1,5 +1,7 @@
 """Taggers: folds leave whole sentences out, arms are told apart, and what leaves is legal."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -54,7 +56,7 @@ def test_folds_leave_whole_sentences_out():
     """Each word's state names its sentence, and tags are random: only a leak could make them known out of fold."""
     lines = made()
     rng = np.random.default_rng(3)
-    lines = Lines(**{f: getattr(lines, f) for f in ("sentences", "folds", "classes", "legal", "metrics")}, tags=np.repeat(rng.integers(0, 2, (60, 1)), 6, axis=1))  # fmt: skip
+    lines = replace(lines, tags=np.repeat(rng.integers(0, 2, (60, 1)), 6, axis=1))
     X = np.repeat(np.eye(60, dtype=np.float32), 6, axis=0) + 0.01
     found = on_states(X, [Block(stage=0, pooling="first")], lines, arm="transfer", backbone="b", seed=0)
     word = {r.fold: r.value for r in found.records if r.metric == "word_accuracy"}

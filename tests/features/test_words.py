@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_windows_cover_all_fit_and_overlap(counts, capacity):
     found = spread(np.array(counts, np.int64), capacity)
     assert {word for first, stop in found for word in range(first, stop)} == set(range(len(counts)))
     assert all(sum(counts[first:stop]) <= capacity for first, stop in found)
-    assert all(a[0] < b[0] <= a[1] <= b[1] for a, b in zip(found, found[1:], strict=False))
+    assert all(a[0] < b[0] <= a[1] <= b[1] for a, b in pairwise(found))
 
 
 def test_a_sentence_of_plain_words_is_what_the_tokenizer_makes_of_it(tokenizer):
@@ -150,7 +151,7 @@ def network(tmp_path_factory):
 
 
 def test_states_are_those_of_a_words_own_pieces(network):
-    """The toy's state of a token is its id and, at the second stage, its place: so what was gathered can be read off."""
+    """The toy's state of a token is its id, and at the second stage its place."""
     cut = cutter(network.ir.folder / "tokenizer.json", tokens=16)
     sentences = [("unbelievable", "fox"), (), ("dog",) * 40, ("😀", "\x00", "tokenisation")]
     found = word_states(sentences, network, cut)

@@ -1,6 +1,6 @@
 """Decoding rows of tags: against every sequence there is, and never an illegal one."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def _brute(scores, moves):
     classes = scores.shape[1]
 
     def value(tags):
-        steps = [moves[-1, tags[0]], *(moves[a, b] for a, b in zip(tags, tags[1:], strict=False))]
+        steps = [moves[-1, tags[0]], *(moves[a, b] for a, b in pairwise(tags))]
         return sum(steps) + sum(scores[i, t] for i, t in enumerate(tags))
 
     return max(product(range(classes), repeat=len(scores)), key=value)

@@ -70,7 +70,8 @@ def choose_blocks(
 
     deep = [(Block(stage=stage, pooling="first"),) for stage in range(stages)]
     best = better(deep[-1], deep[:-1], by=0.0)
-    best = better(best, [_with_neighbours(best[0])], by=GAIN)
+    near = _with_neighbours(best[0])  # where time is short they count unasked: they hardly ever fail to pay
+    best = better(best, [near], by=GAIN) if go_on() else near
     best = better(best, [tuple(replace(b, pooling=how) for b in best) for how in POOLINGS], by=GAIN)
     others = tuple(replace(best[0], stage=stage) for stage in range(stages) if stage != best[0].stage)
     best = better(best, [(*best, *others)], by=GAIN)

@@ -164,7 +164,7 @@ def _is_path(text: str) -> bool:
 
 
 def _is_raw(path: Path) -> bool:
-    """Whether a ``.txt`` file is a text: most of its lines have more than four columns, or an end of sentence inside."""
+    """Whether a ``.txt`` file is a text: most of its lines have more than four words."""
     if path.suffix.lower() != ".txt":
         return False
     text = load(path)[0]
@@ -222,6 +222,7 @@ def _tagger(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Tag
     if facts["kind"] == "marks":
         solution = Solution(weight=arrays["weight"], bias=arrays["bias"])
         return Tagger(classes=classes, decoder=decoder, columns=arrays["columns"], solution=solution)
-    parts = {name: arrays[name] for name in ("mean", "scale", "weight", "bias")}
-    head = LinearHead(blocks=tuple(facts["widths"]), unit_blocks=True, **parts)
+    mean, scale, weight, bias = (arrays[name] for name in ("mean", "scale", "weight", "bias"))
+    widths = tuple(facts["widths"])
+    head = LinearHead(blocks=widths, unit_blocks=True, mean=mean, scale=scale, weight=weight, bias=bias)
     return Tagger(classes=classes, decoder=decoder, head=head, blocks=tuple(Block(**b) for b in facts["blocks"]))

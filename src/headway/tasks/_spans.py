@@ -84,7 +84,7 @@ def broken(tags: Sequence[str], scheme: Scheme) -> int:
 
 
 def spans_of(tags: Sequence[str], scheme: Scheme) -> list[Span]:
-    """The spans of a sentence, in order. Broken tags are read as conlleval reads them: a span begins where none goes on.
+    """The spans of a sentence, in order. Broken tags are read as conlleval does: a span begins where none goes on.
 
     >>> spans_of(["I-X", "B-X", "I-Y", "O"], "IOB1")
     [('X', 0, 1), ('X', 1, 2), ('Y', 2, 3)]
