@@ -52,8 +52,8 @@ Task = Annotated[
     str,
     typer.Option(
         metavar="T",
-        help="classification, multilabel or regression; auto: classification, unless the labels are lists, or many "
-        "numbers that are not whole.",
+        help="classification, multilabel, regression or tagging; auto: classification, unless the labels are lists, or "
+        "many numbers that are not whole.",
     ),
 ]
 Group = Annotated[
@@ -200,6 +200,11 @@ def predict(
     from headway.run import open_run
 
     opened = open_run(run)
+    if opened.task == "tagging":
+        from headway.cli._tags import write_tags
+
+        write_tags(opened, paths, out)
+        return
     # One source after another: all are predicted before the first line, so that an error leaves no half a table.
     with live(quiet=False) as progress:
         found = list(predict_paths(opened, paths, strict=strict, progress=progress))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from headway.errors import OptionError, did_you_mean
-from headway.evaluate import bootstrap, checks, metrics_multilabel, metrics_regression
+from headway.evaluate import bootstrap, checks, metrics_multilabel, metrics_regression, metrics_tagging
 from headway.evaluate.checks import class_indices, item_weights, probabilities
 from headway.evaluate.metric import Metric
 from headway.evaluate.metrics_classification import METRICS
@@ -56,6 +56,8 @@ def prepared(
     Raises :class:`DataError` on an empty test set, :class:`OptionError` where they do not fit.
     """
     checks.refuse_empty(np.asarray(y))
+    if metric in metrics_tagging.METRICS:
+        return metrics_tagging.METRICS[metric], *metrics_tagging.checked(y, prediction)
     link = link_of(np.asarray(y))
     found = metric_named(metric, link)
     if link == "sigmoid":

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from headway.data.index import ContentIndex
 from headway.data.read import read
 from headway.errors import DataError
-from headway.evaluate.metrics import evaluate_probabilities
+from headway.evaluate.metrics import evaluate_probabilities, measure
 from headway.fetch import cache_dir
 from headway.run import Run
+from headway.run.tagger import read_tagger, tag_sentences
+from headway.tasks import tagging
 from headway.types import Finding, Progress
 
 
@@ -35,6 +37,8 @@ def evaluate(
     Raises:
         DataError: a class of the data is none of the run's, or no item can be used.
     """
+    if run.task == "tagging":
+        return _of_tags(run, data, label=label, strict=strict)
     index = ContentIndex(cache_dir() / "content.sqlite")
     dataset = read(data, label=label, task=run.task, classes=run.classes, strict=strict, index=index)
     predictions = run.predict_dataset(dataset, strict=strict, progress=progress)
@@ -43,3 +47,16 @@ def evaluate(
     truth = dataset.targets[predictions.rows]
     metrics = evaluate_probabilities(predictions.answers, truth, thresholds=predictions.thresholds)
     return Evaluation(metrics=metrics, findings=predictions.findings)
+
+
+def _of_tags(run: Run, data: object, *, label: str | Sequence[str] | None, strict: bool) -> Evaluation:
+    """Tags are matched by their names, whatever the scheme that the data are in."""
+    dataset = read(data, label=label, task="tagging", strict=strict)
+    if not isinstance(dataset.targets, tuple):
+        raise DataError("the data have no tags, so there is nothing to measure", given=dataset.name)
+    found = tagging.encode_as(dataset.targets, run.classes)
+    sentences = [source for source in dataset.sources if isinstance(source, tuple)]
+    said = list(tag_sentences(read_tagger(run.path), sentences))
+    y, numbers = (tagging.numbered(tags, run.classes) for tags in (found.targets, said))
+    metrics = {name: measure(name, y, numbers) for name in tagging.metrics(run.classes)}
+    return Evaluation(metrics={"n": len(y), **metrics}, findings=(*dataset.findings, *found.findings))

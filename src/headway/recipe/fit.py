@@ -18,6 +18,7 @@ from headway.recipe.pin import pinned
 from headway.recipe.proof import prove
 from headway.recipe.scratch import reserved, scratch_arm
 from headway.recipe.session import open_session
+from headway.recipe.tagging import fit_tagging
 from headway.recipe.transfer import Climbing, beyond_probes
 from headway.recipe.value import data_value
 from headway.run import Run, open_run
@@ -72,6 +73,8 @@ def fit(
     dataset = read_data(data, session, label=label, group=group, task=task)
     start(folder, {"data": dataset.fingerprint, "models": list(models), "seed": seed, "device": device, **pin.plan})
 
+    if dataset.task == "tagging":
+        return fit_tagging(dataset, folder, models=models, session=session)
     members = open_models(models, dataset.modality, session)
     dataset = look(dataset, session)
     parts, together = arrange(dataset, session)

@@ -48,7 +48,7 @@ def manifest_of(
         "findings": [asdict(finding) for finding in session.findings],
         "seed": session.seed,
         "test_touched": proof.touched,
-        "versions": _versions(),
+        "versions": versions(),
         "data": _data(dataset, split),
     }
 
@@ -93,7 +93,8 @@ def _data(dataset: Dataset, split: Split) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of Python and the libraries that a run's numbers depend on, where they are installed."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
