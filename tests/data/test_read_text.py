@@ -190,7 +190,7 @@ def test_broken_utf_8_in_a_table_hurts_its_own_cell_only(tmp_path: Path) -> None
 
 
 def test_duplicate_header_missing_labels_and_labels_like_numbers(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="columns of the table have the same name.*'text'"):
+    with pytest.raises(DataError, match=r"columns of the table have the same name.*'text'"):
         read(csv(tmp_path / "d.csv", "text,text,label\na b,c d,x\ne f,g h,y\n"))
     content = "text,label\none two,007\nthree four,7\nfive six,\nseven eight,007\n"
     data = read(csv(tmp_path / "l.csv", content))

@@ -96,7 +96,7 @@ def read(
     if not labelled:
         items.labels = None
     if items.modality == "text":
-        found = hashed_texts(items, cleaning=clean, every=modality == "text")
+        found = hashed_texts(items, cleaning=clean, every=modality == "text", tagged=task == "tagging")
     else:
         found = hashed(items, index)
     return _dataset(items, found, task=task, classes=classes, strict=strict)

@@ -82,7 +82,8 @@ def _codes(text: str) -> NDArray[np.uint32]:
 
 def _number(term: str) -> np.uint64:
     """The number of one run."""
-    return _hashed(np.frombuffer(term.encode("utf-32-le", "replace"), np.uint32), len(term))[0]
+    number: np.uint64 = _hashed(np.frombuffer(term.encode("utf-32-le", "replace"), np.uint32), len(term))[0]
+    return number
 
 
 def _numbers(codes: NDArray[np.uint32]) -> tuple[Words, IntArray, IntArray]:

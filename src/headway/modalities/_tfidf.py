@@ -62,7 +62,7 @@ class Tfidf:
     @property
     def dim(self) -> int:
         """Columns of :meth:`transform`."""
-        return self.turn.shape[1] + 1
+        return int(self.turn.shape[1]) + 1
 
     @cached_property
     def key(self) -> str:
