@@ -47,7 +47,7 @@ def manifest_of(
         "findings": [asdict(finding) for finding in session.findings],
         "seed": session.seed,
         "test_touched": proof.touched,
-        "versions": _versions(),
+        "versions": versions(),
         "data": _data(dataset, split),
     }
 
@@ -92,7 +92,8 @@ def _data(dataset: Dataset, split: Split) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of Python and of the libraries that a result may depend on."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:

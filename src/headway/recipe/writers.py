@@ -1,0 +1,237 @@
+"""Language models as they came, tuned, and from scratch: one training loop, planned by the time there is."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headway import plugins
+from headway.budget import Deadline
+from headway.errors import ModelError, OptionError
+from headway.recipe.session import Session
+from headway.seeds import seed_of
+from headway.types import TuningMethod
+
+if TYPE_CHECKING:
+    from headway.engine.author import Author
+    from headway.engine.language import Pair, Writer
+    from headway.engine.train import Trained
+
+SHOTS = 3
+BATCH = 8  # small, because what a few hundred examples need is steps
+RATE, SCRATCH_RATE, DECAY = 1e-3, 1e-3, 0.01
+EPOCHS = 12  # at most
+SCRATCH_EPOCHS = 60
+WISHED_EPOCHS = 3  # a lower cut is taken as long as so many fit
+CUTS = (0.0, 1 / 3, 2 / 3, 5 / 6)  # shares of a decoder's layers that stay frozen
+CACHED_BYTES = 1 << 30  # of activations kept in memory
+METHODS = ("lora", "dora", "ia3", "bitfit", "full")
+
+
+def untuned(author: Author, sources: Sequence[str], targets: Sequence[str]) -> Author:
+    """The model as it came, shown a few short training pairs: the prompt is the only thing that it is told."""
+    order = sorted(range(len(sources)), key=lambda row: len(sources[row]) + len(targets[row]))
+    middle = order[len(order) // 4 :]
+    step = max(len(middle) // (4 * SHOTS), 1)
+    chosen = [] if author.template.bare else middle[::step][:SHOTS]
+    shots = tuple((sources[row], targets[row]) for row in chosen)
+    return replace(author, template=replace(author.template, shots=shots))
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lessons:
+    """What a model is tuned on: pairs in tokens, the clock, and where checkpoints go."""
+
+    pairs: tuple[Pair, ...]
+    session: Session
+    work: Path
+
+    @property
+    def targets(self) -> float:
+        """Target tokens an item."""
+        return float(np.mean([len(pair.target) for pair in self.pairs]))
+
+
+def tuned(author: Author, lessons: Lessons, *, method: str, cut: str | None, deadline: Deadline) -> Author | None:
+    """The author's model tuned in place; None where not an epoch fitted the time.
+
+    Raises:
+        OptionError: the method is none of those that tune a language model, or the cut is no layer of it.
+    """
+    from headway.backbones._language import on_half_grid
+    from headway.engine.language import Writer, activations, shorten, told
+
+    began = perf_counter()
+    writer = Writer(author.model)
+    place = _place(cut, writer) if cut is not None else _affordable(writer, author, lessons, deadline)
+    cached, back = None, _nothing
+    if place:
+        cached = activations(writer, place, [told(pair) for pair in lessons.pairs])
+        try:
+            back = shorten(writer, place)
+        except ModelError:
+            if cut is not None:
+                raise
+            place, cached = 0, None
+    try:
+        trained = _trained(writer, author, lessons, method=method, cached=cached, deadline=deadline, name="tuned")
+    finally:
+        back()
+    if len(trained.epochs) < 2:
+        return None
+    on_half_grid(author.model)
+    return _after(author, trained, began, method=method, cut=place)
+
+
+def from_scratch(author: Author, lessons: Lessons, *, deadline: Deadline) -> Author | None:
+    """The same architecture, all of it trained from random weights on the same pairs."""
+    from headway.backbones._language import build, on_half_grid
+    from headway.engine.language import Writer
+
+    began = perf_counter()
+    seed = seed_of(lessons.session.seed, "scratch")
+    fresh = replace(author, model=build(author.language, pretrained=False, seed=seed))
+    writer = Writer(fresh.model)
+    trained = _trained(writer, fresh, lessons, method="scratch", cached=None, deadline=deadline, name="scratch")
+    if len(trained.epochs) < 2:
+        return None
+    on_half_grid(fresh.model)
+    return _after(fresh, trained, began, method="scratch", cut=0)
+
+
+def _after(author: Author, trained: Trained, began: float, *, method: str, cut: int) -> Author:
+    facts = {
+        "method": method,
+        "cut": cut,
+        "epochs": len(trained.epochs) - 1,
+        "trainable": trained.trainable,
+        "precision": trained.precision,
+        "lr": trained.lr,
+        "stopped": trained.stopped,
+        "train_loss": [round(epoch.train_loss, 4) for epoch in trained.epochs],
+    }
+    return replace(author, seconds=perf_counter() - began, params=facts)
+
+
+def _trained(
+    writer: Writer,
+    author: Author,
+    lessons: Lessons,
+    *,
+    method: str,
+    cached: Sequence[Any] | None,
+    deadline: Deadline,
+    name: str,
+) -> Trained:
+    """The one training loop on these pairs."""
+    from headway.engine.language import TokenBatches, loss_of
+    from headway.engine.train import Schedule, train
+    from headway.types import ParamGroup, Tuning
+
+    scratch = method == "scratch"
+    seed = seed_of(lessons.session.seed, "seq2seq", name)
+    data = TokenBatches(pairs=lessons.pairs, size=BATCH, seed=seed, start=_start(author.model), cached=cached)
+    loss = loss_of(writer, author.model, tokens=lessons.targets)
+    if scratch:
+        body = tuple(key for key, _ in writer.named_parameters())
+        tuning = Tuning(model=writer, groups=(ParamGroup(names=body),))
+    else:
+        tuning = _method(method).tune(writer, sample=lambda: data.epoch(0), loss=loss, seed=seed)
+    return train(
+        tuning,
+        batches=data,
+        loss=loss,
+        schedule=Schedule(
+            epochs=SCRATCH_EPOCHS if scratch else EPOCHS, lr=SCRATCH_RATE if scratch else RATE, weight_decay=DECAY
+        ),
+        seed=seed,
+        deadline=deadline,
+        checkpoint=lessons.work / f"{name}.safetensors",
+        progress=lessons.session.progress,
+    )
+
+
+def _method(name: str) -> TuningMethod:
+    if name not in METHODS:
+        raise OptionError("this method does not tune a language model", given=name, allowed=", ".join(METHODS))
+    found: TuningMethod = plugins.load("adapt", name).METHOD
+    return found
+
+
+def _start(model: Any) -> int | None:
+    """The token with which an encoder-decoder begins to write."""
+    if not model.config.is_encoder_decoder:
+        return None
+    start = model.config.decoder_start_token_id
+    if start is None:
+        raise ModelError("the model does not say with which token it begins to write", given="decoder_start_token_id")
+    return int(start)
+
+
+def _place(cut: str, writer: Writer) -> int:
+    """The number of frozen layers that ``--cut layers.N`` asks for: training begins after layer N."""
+    from headway.engine.language import layers_of
+
+    layers = layers_of(writer)
+    match = re.fullmatch(r"(?:layers\.)?(\d+)", cut)
+    if layers is None or match is None or int(match[1]) + 1 >= len(layers):
+        allowed = "no cut of this model" if layers is None else f"layers.0 to layers.{len(layers) - 2}"
+        raise OptionError("there is no such place to cut the model", given=cut, allowed=allowed)
+    return int(match[1]) + 1
+
+
+def _affordable(writer: Writer, author: Author, lessons: Lessons, deadline: Deadline) -> int:
+    """How many layers stay frozen: as few as leave time for some epochs; what is below is computed once an item."""
+    from headway.engine.language import layers_of
+
+    layers = layers_of(writer)
+    if layers is None:
+        return 0
+    depth = len(layers)
+    width = int(author.model.config.hidden_size)
+    tokens = sum(map(len, lessons.pairs))
+    forward = _forward_seconds(writer, lessons) * tokens  # of all layers, over all pairs
+    weights = sum(p.numel() for p in layers.parameters()) / depth
+    share = sum(len(pair.target) for pair in lessons.pairs) / tokens  # of positions at which something is learnt
+    head = share * width * int(author.model.config.vocab_size) / max(weights, 1.0)  # in layers
+    for cut in sorted({round(part * depth) for part in CUTS}):
+        once = forward * cut / depth
+        epoch = _BACKWARD * forward * (depth - cut + head) / depth
+        kept = not cut or 4 * tokens * width <= CACHED_BYTES
+        if kept and once + WISHED_EPOCHS * epoch <= deadline.remaining:
+            return cut
+    return round(CUTS[-1] * depth) if 4 * tokens * width <= CACHED_BYTES else 0
+
+
+_BACKWARD = 2.5  # times a forward pass: gradients of activations, and adapters
+
+
+def _forward_seconds(writer: Writer, lessons: Lessons) -> float:
+    """Seconds a token of a forward pass, the second of two on a few typical pairs."""
+    import torch
+
+    from headway.engine.language import TokenBatches
+
+    middle = sorted(lessons.pairs, key=len)[len(lessons.pairs) // 2 :][:BATCH]
+    x, _ = next(TokenBatches(pairs=middle, size=BATCH, seed=0).epoch(0))
+    seconds = math.inf
+    with torch.inference_mode():
+        for _ in range(2):
+            started = perf_counter()
+            writer(x)
+            seconds = min(seconds, perf_counter() - started)
+    return seconds / x.numel()
+
+
+def _nothing() -> None:
+    """There is no way to go back."""
