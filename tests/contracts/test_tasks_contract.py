@@ -9,7 +9,8 @@ from headway.evaluate import metrics
 from headway.linear.coding import link_of, task_of
 from headway.types import Finding
 
-TASKS = plugins.names("tasks")
+WRITTEN = ("seq2seq",)  # tasks whose answers are no scores have tests of their own
+TASKS = tuple(name for name in plugins.names("tasks") if name not in WRITTEN)
 LABELS = {
     "classification": ["b", "a", "b", "c"],
     "multilabel": [["b"], ["a", "b"], [], ["c"]],
@@ -23,7 +24,7 @@ SHOWN = {
 
 
 def test_no_task_is_lost():
-    assert sorted(LABELS) == sorted(TASKS)
+    assert sorted([*LABELS, *WRITTEN]) == sorted(plugins.names("tasks"))
 
 
 @pytest.fixture(params=TASKS)

@@ -14,6 +14,7 @@ from headway.budget import Deadline
 from headway.types import Progress
 
 BATCH = 16
+PACING = 4  # items of the first batch where there is a deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,24 +72,27 @@ def write(
 ) -> Written:
     """New tokens for each prompt, up to and without ``end``: never the prompt, never what is ``banned``.
 
-    Items of similar length go together. ``limits`` are the most new tokens of each. With a ``deadline`` the batches
-    that would end after it are left out, the longest items first among them.
+    Items of similar length go together. ``limits`` are the most new tokens of each. With a ``deadline`` what would end
+    after it is left out, the longest items first among them; the first batch is small, and tells the pace.
     """
     found: list[tuple[int, ...] | None] = [None] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda row: (limits[row], len(prompts[row])))
     began, pace = perf_counter(), 0.0
     model.eval()
-    for first in range(0, len(order), batch):
-        rows = order[first : first + batch]
-        work = limits[rows[-1]] + 1
-        if deadline is not None and first and not deadline.allows(pace * work):
+    small = PACING if deadline is not None else batch
+    starts = [0, *range(small, len(order), batch)]
+    for first, last in zip(starts, [*starts[1:], len(order)], strict=True):
+        rows = order[first:last]
+        if not rows or (deadline is not None and not deadline.allows(pace * (limits[rows[-1]] + 1))):
             break
         started = perf_counter()
-        for row, tokens in zip(rows, _batch(model, prompts, rows, limits, end, pad, banned, beams), strict=True):
+        until = None if deadline is None else max(deadline.remaining, 0.1)
+        answers = _batch(model, prompts, rows, limits, end=end, pad=pad, banned=banned, beams=beams, seconds=until)
+        for row, tokens in zip(rows, answers, strict=True):
             found[row] = tokens
-        pace = (perf_counter() - started) / work
+        pace = (perf_counter() - started) / (limits[rows[-1]] + 1)
         if progress is not None:
-            progress("write", min(first + batch, len(order)), len(order))
+            progress("write", last, len(order))
     return Written(tokens=tuple(found), seconds=perf_counter() - began)
 
 
@@ -97,11 +101,14 @@ def _batch(
     prompts: Sequence[Sequence[int]],
     rows: Sequence[int],
     limits: Sequence[int],
+    *,
     end: int,
     pad: int,
     banned: Sequence[int],
     beams: int,
-) -> list[tuple[int, ...]]:
+    seconds: float | None,
+) -> list[tuple[int, ...] | None]:
+    """New tokens of each row; None where ``seconds`` ended it before it had come to its end."""
     from transformers import GenerationConfig
 
     encoder_decoder = bool(model.config.is_encoder_decoder)
@@ -118,18 +125,26 @@ def _batch(
         max_new_tokens=max(limits[row] for row in rows),
         num_beams=beams,
         do_sample=False,
-        early_stopping=beams > 1,
+        early_stopping=False,  # True ends with the first few that are finished, however unlikely they are
         eos_token_id=end,
         pad_token_id=pad,
         decoder_start_token_id=model.config.decoder_start_token_id if encoder_decoder else None,
         suppress_tokens=list(banned) or None,
         use_cache=True,
+        max_time=seconds,
     )
+    started = perf_counter()
     with torch.inference_mode():
         said = model.generate(input_ids=tokens, attention_mask=mask, generation_config=settings)
     new = said[:, 1:] if encoder_decoder else said[:, width:]
-    return [_until(line.tolist(), end)[: limits[row]] for line, row in zip(new, rows, strict=True)]
+    stopped = seconds is not None and perf_counter() - started >= seconds
+    return [_whole(line.tolist(), end, limits[row], stopped=stopped) for line, row in zip(new, rows, strict=True)]
 
 
-def _until(tokens: list[int], end: int) -> tuple[int, ...]:
-    return tuple(tokens[: tokens.index(end)] if end in tokens else tokens)
+def _whole(tokens: list[int], end: int, limit: int, *, stopped: bool) -> tuple[int, ...] | None:
+    """Up to the end, or the limit; None where neither was reached because the time was up."""
+    if end in tokens:
+        tokens = tokens[: tokens.index(end)]
+    elif stopped and len(tokens) < limit:
+        return None
+    return tuple(tokens[:limit])

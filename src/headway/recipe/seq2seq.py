@@ -34,13 +34,14 @@ from headway.types import Dataset, Finding
 if TYPE_CHECKING:
     from headway.engine.author import Author
 
-JUDGES = 48  # validation items at most: each has to be written several times
+JUDGES = 32  # validation items at most: each has to be written several times
 LEAST_JUDGES = 4
 LEAST = 8.0  # seconds, less than which nothing is tuned
 LEAST_SCRATCH = 20.0
 SAVING = 4.0
-WRITING_SHARE = 0.6  # of the time that is left may go into writing answers; else fewer test items are
-FEWEST = 30  # test items, however short the time is
+UNTUNED_SHARE = 0.15  # of the budget goes into judging the untuned model, which also tells how long answers take
+WRITING_SHARE = 0.5  # of the time that is left may go into writing answers; else fewer test items are
+FEWEST = 20  # test items, however short the time is
 BEAMS = 4
 BEAM_COST = 2.5  # times the time of a greedy answer, measured on two cores
 
@@ -69,12 +70,18 @@ def fit_texts(
     pin = pin or Pin()
     data = _arranged(dataset, session)
     author = _opened(models, columns, data, session)
-    arms = _plain_arms(data)
     base = untuned(author, data.sources_of(data.fit), data.targets_of(data.fit))
     with session.timed("untuned"):
-        told = base.write(data.sources_of(data.judge), progress=session.progress)
+        room = Deadline(UNTUNED_SHARE * session.deadline.remaining)
+        told = base.write(data.sources_of(data.judge), deadline=room, progress=session.progress)
+    if None in told.texts:  # the same items judge everybody
+        answered = np.array([text is not None for text in told.texts], bool)
+        session.cut["validation items"] = f"{int((~answered).sum())} of {len(answered)} were not answered in time"
+        data = replace(data, judge=data.judge[answered])
     data = _shortened(data, told.pace, session)
-    raw = Arm(name="untuned", author=base, said=told.texts, method="prompt", seconds=told.seconds)
+    arms = _plain_arms(data)
+    said = [text for text in told.texts if text is not None]
+    raw = Arm(name="untuned", author=base, said=said, method="prompt", seconds=told.seconds)
     moved, scratch = _trained(author, data, told.pace, session, pin, folder / WORK)
     transfer = moved or replace(raw, name="transfer")
     arms += [*([raw] if moved else []), *scratch]
@@ -101,7 +108,7 @@ def _arranged(dataset: Dataset, session: Session) -> Data:
         alike: dict[str, int] = {}
         keys = [" ".join(text.casefold().split()) for text in sources]
         clusters = numbered(np.array([alike.setdefault(key, len(alike)) for key in keys], np.int64))
-        parts = split(dataset, seed=session.seed, duplicates=clusters)
+        parts = split(replace(dataset, targets=cast("Any", encoded.targets)), seed=session.seed, duplicates=clusters)
     if not parts.folds or len(parts.folds[0][1]) < LEAST_JUDGES or len(parts.test) < LEAST_JUDGES:
         raise DataError(
             "there are too few items to choose a model and to test it",
