@@ -68,7 +68,9 @@ def main() -> None:
 
 def report(manifest: Any) -> None:
     verdict, tuned = manifest["verdict"], manifest["contenders"][0]["params"]
-    print(f"budget {manifest['budget']:.0f} s, took {manifest['timings']['total']:.0f} s, {manifest['data']['test']} test")
+    print(
+        f"budget {manifest['budget']:.0f} s, took {manifest['timings']['total']:.0f} s, {manifest['data']['test']} test"
+    )
     for arm, found in verdict["arms"].items():
         print(f"  {arm:10} chrF {100 * found['value']:5.1f} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]")
     effect, low, high = (100 * verdict[key] for key in ("effect", "low", "high"))

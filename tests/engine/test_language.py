@@ -107,9 +107,7 @@ def test_a_decoder_cut_in_two_says_the_same_and_comes_back(opened, toys, cut):
     writer = Writer(model)
     whole_names = [name for name, _ in writer.named_parameters()]
     plain = TokenBatches(pairs=pairs, size=4, seed=0)
-    cached = TokenBatches(
-        pairs=pairs, size=4, seed=0, cached=activations(writer, cut, [told(pair) for pair in pairs])
-    )
+    cached = TokenBatches(pairs=pairs, size=4, seed=0, cached=activations(writer, cut, [told(pair) for pair in pairs]))
     with torch.no_grad():
         whole = [(writer(x), y) for x, y in plain.epoch(1)]
         back = shorten(writer, cut)

@@ -23,11 +23,15 @@ HEADLINES = {
     "harms": ("Transfer harms", "red"),
     "undecided": ("Undecided: these data do not tell whether transfer helps", "yellow"),
 }
+_ITEMS = {"text": "TEXTS.csv"}
 ARMS = {
     "transfer": "with transfer",
     "classical": "classical features",
     "random": "the network with random weights",
     "scratch": "the network trained from scratch",
+    "copy": "the source copied",
+    "lead": "its first three sentences",
+    "untuned": "the untuned model, prompted",
 }
 
 
@@ -35,7 +39,8 @@ def show_run(run: Run) -> None:
     """Ranking, contenders, verdict, what was left out, findings, and what to do next."""
     manifest = run.manifest
     screen = console()
-    screen.print(_ranking_table(manifest["ranking"], manifest["verdict"]["metric"]))
+    if manifest["ranking"]:
+        screen.print(_ranking_table(manifest["ranking"], manifest["verdict"]["metric"]))
     screen.print(_contenders_table(manifest))
     show_depth(manifest, screen)
     show_ladder(manifest, screen)
@@ -50,7 +55,7 @@ def show_run(run: Run) -> None:
     say(f"Learnt from {data['train']} items, tested on {data['test']}, in {manifest['timings']['total']:.1f} s.")
     say(f"Model: {chosen['method']} on {_features(chosen, manifest['task'])}")
     say(f"Run:   {plain(run.path)}")
-    say(f"Next:  headway predict {quoted(run.path)} IMAGES --out predictions.csv")
+    say(f"Next:  headway predict {quoted(run.path)} {_ITEMS.get(manifest['modality'], 'IMAGES')} --out predictions.csv")
 
 
 def show_ranking(ranking: Ranking) -> None:

@@ -17,7 +17,7 @@ from headway.backbones._language import build, open_language, tokenizer_of
 from headway.budget import Deadline
 from headway.data.health import numbered
 from headway.data.split import split
-from headway.errors import DataError
+from headway.errors import DataError, OptionError
 from headway.recipe.pin import Pin
 from headway.recipe.seq2seq_proof import Arm, Data, manifest_of_texts, proven, records_of, validation_of
 from headway.recipe.session import CLOSING, Session
@@ -76,6 +76,8 @@ def fit_texts(
         told = base.write(data.sources_of(data.judge), deadline=room, progress=session.progress)
     if None in told.texts:  # the same items judge everybody
         answered = np.array([text is not None for text in told.texts], bool)
+        if answered.sum() < LEAST_JUDGES:
+            raise OptionError("the budget is too short for a language model to answer", todo="Give a larger --budget")
         session.cut["validation items"] = f"{int((~answered).sum())} of {len(answered)} were not answered in time"
         data = replace(data, judge=data.judge[answered])
     data = _shortened(data, told.pace, session)

@@ -73,7 +73,9 @@ def tuned(author: Author, lessons: Lessons, *, method: str, cut: str | None, dea
 
     began = perf_counter()
     writer = Writer(author.model)
-    place = _place(cut, writer) if cut is not None else _affordable(writer, author, lessons, deadline)
+    costs = _costs(writer, author, lessons)
+    place = _place(cut, writer) if cut is not None else _affordable(costs, deadline)
+    lessons = _fitting(lessons, costs.get(place, costs[0]), deadline)
     cached, back = None, _nothing
     if place:
         cached = activations(writer, place, [told(pair) for pair in lessons.pairs])
@@ -147,7 +149,7 @@ def _trained(
         tuning = Tuning(model=writer, groups=(ParamGroup(names=body),))
     else:
         tuning = _method(method).tune(writer, sample=lambda: data.epoch(0), loss=loss, seed=seed)
-    return train(
+    trained = train(
         tuning,
         batches=data,
         loss=loss,
@@ -159,6 +161,8 @@ def _trained(
         checkpoint=lessons.work / f"{name}.safetensors",
         progress=lessons.session.progress,
     )
+    lessons.session.findings += trained.findings
+    return trained
 
 
 def _method(name: str) -> TuningMethod:
@@ -190,29 +194,45 @@ def _place(cut: str, writer: Writer) -> int:
     return int(match[1]) + 1
 
 
-def _affordable(writer: Writer, author: Author, lessons: Lessons, deadline: Deadline) -> int:
-    """How many layers stay frozen: as few as leave time for some epochs; what is below is computed once an item."""
+def _costs(writer: Writer, author: Author, lessons: Lessons) -> dict[int, tuple[float, float]]:
+    """By how many layers stay frozen: seconds to compute what is below, once, and seconds of an epoch above."""
     from headway.engine.language import layers_of
 
-    layers = layers_of(writer)
-    if layers is None:
-        return 0
-    depth = len(layers)
-    width = int(author.model.config.hidden_size)
     tokens = sum(map(len, lessons.pairs))
     forward = _forward_seconds(writer, lessons) * tokens  # of all layers, over all pairs
+    layers = layers_of(writer)
+    if layers is None:
+        return {0: (0.0, (1 + _BACKWARD) * forward)}
+    depth, config = len(layers), author.model.config
     weights = sum(p.numel() for p in layers.parameters()) / depth
     share = sum(len(pair.target) for pair in lessons.pairs) / tokens  # of positions at which something is learnt
-    head = share * width * int(author.model.config.vocab_size) / max(weights, 1.0)  # in layers
-    for cut in sorted({round(part * depth) for part in CUTS}):
-        once = forward * cut / depth
-        epoch = _BACKWARD * forward * (depth - cut + head) / depth
-        kept = not cut or 4 * tokens * width <= CACHED_BYTES
-        if kept and once + WISHED_EPOCHS * epoch <= deadline.remaining:
-            return cut
-    return round(CUTS[-1] * depth) if 4 * tokens * width <= CACHED_BYTES else 0
+    head = share * config.hidden_size * config.vocab_size / max(weights, 1.0)  # in layers
+    kept = 4 * tokens * config.hidden_size <= CACHED_BYTES
+    return {
+        cut: (forward * cut / depth, _BACKWARD * forward * (depth - cut + head) / depth)
+        for cut in range(depth - 1 if kept else 1)
+    }
 
 
+def _affordable(costs: dict[int, tuple[float, float]], deadline: Deadline) -> int:
+    """How many layers stay frozen: as few as leave time for some epochs; what is below is computed once an item."""
+    cuts = sorted({round(share * len(costs)) for share in CUTS} & costs.keys()) or [0]
+    enough = [cut for cut in cuts if costs[cut][0] + WISHED_EPOCHS * costs[cut][1] <= deadline.remaining]
+    return enough[0] if enough else cuts[-1]
+
+
+def _fitting(lessons: Lessons, cost: tuple[float, float], deadline: Deadline) -> Lessons:
+    """Fewer pairs where the time would not do for one epoch of all: a few lessons are better than none."""
+    share = _SLACK * deadline.remaining / max(sum(cost), 1e-9)
+    if share >= 1:
+        return lessons
+    kept = max(int(share * len(lessons.pairs)), min(len(lessons.pairs), 2 * BATCH))
+    lessons.session.cut["training pairs"] = f"learnt from {kept} of {len(lessons.pairs)}: more did not fit the budget"
+    order = np.random.default_rng(seed_of(lessons.session.seed, "pairs")).permutation(len(lessons.pairs))[:kept]
+    return replace(lessons, pairs=tuple(lessons.pairs[row] for row in sorted(order.tolist())))
+
+
+_SLACK = 0.6  # of the time is planned for: the first batches are slow, and the loop measures for itself
 _BACKWARD = 2.5  # times a forward pass: gradients of activations, and adapters
 
 
