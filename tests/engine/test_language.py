@@ -1,4 +1,4 @@
-"""Language models in the one training loop: what is learnt, where it is cut, and that encoder-decoders are really in."""
+"""Language models in the one training loop: what is learnt, where they are cut, and encoder-decoders too."""
 
 import pytest
 import torch

@@ -5,14 +5,16 @@ Metrics are named here and computed in ``evaluate/metrics_seq2seq.py``, which st
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headway.errors import DataError, OptionError
-from headway.tasks._labels import Encoded, refuse_few, refuse_many, refuse_missing
+from headway.tasks._labels import refuse_few, refuse_many, refuse_missing
 from headway.types import Finding, IntArray, Link
 
 Kind = Literal["translation", "summarisation"]
@@ -28,7 +30,16 @@ _LONG = 40  # words that a source has at least before writing less than half of 
 BINS = 5
 
 
-def encode(labels: Sequence[Any]) -> Encoded:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Target texts ``[n]``, ``str`` in an object array; there are no classes."""
+
+    targets: NDArray[np.object_]
+    classes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def encode(labels: Sequence[Any]) -> Written:
     """Target texts ``[n]``, an object array of ``str``, as they are: nothing is stripped or normalised.
 
     Raises :class:`DataError` for fewer than 2 items, a missing or blank target, or targets that are all the same.
@@ -39,18 +50,18 @@ def encode(labels: Sequence[Any]) -> Encoded:
     """
     refuse_few(labels)
     found = encode_as(labels, ())
-    values, counts = np.unique(found.targets, return_counts=True)
-    if len(values) < 2:
+    counts = Counter(found.targets.tolist())
+    if len(counts) < 2:
         raise DataError(
             "all targets are the same text, so there is nothing to learn",
-            given=f"{len(labels)} items of {str(values[0])[:60]!r}",
+            given=f"{len(labels)} items of {found.targets[0][:60]!r}",
             allowed="2 different texts or more",
             todo="Name the right column with --label",
         )
-    return Encoded(targets=found.targets, classes=(), findings=_findings(values, counts))
+    return Written(targets=found.targets, classes=(), findings=_findings(counts))
 
 
-def encode_as(labels: Sequence[Any], classes: Sequence[str]) -> Encoded:
+def encode_as(labels: Sequence[Any], classes: Sequence[str]) -> Written:
     """Target texts that a model is to be judged by; any number of items will do. There are no ``classes``.
 
     >>> encode_as([3], ()).targets.tolist()
@@ -58,7 +69,7 @@ def encode_as(labels: Sequence[Any], classes: Sequence[str]) -> Encoded:
     """
     refuse_many(labels, "seq2seq")
     refuse_missing(labels)
-    return Encoded(targets=texts([str(label) for label in labels]), classes=tuple(classes))
+    return Written(targets=texts([str(label) for label in labels]), classes=tuple(classes))
 
 
 def texts(found: Sequence[str]) -> NDArray[np.object_]:
@@ -133,15 +144,15 @@ def decode(
     yield from zip(names, map(str, P.ravel()), strict=True)
 
 
-def _findings(values: NDArray[np.object_], counts: IntArray) -> tuple[Finding, ...]:
-    most = int(counts.argmax())
-    if 2 * counts[most] <= counts.sum():
+def _findings(counts: Counter[str]) -> tuple[Finding, ...]:
+    text, most = counts.most_common(1)[0]
+    if 2 * most <= counts.total():
         return ()
-    message = f"{counts[most]} of {counts.sum()} targets are the same text: answering it always would look good."
-    return (Finding(check="frequent_target", severity="warn", message=message, evidence=(str(values[most])[:200],)),)
+    message = f"{most} of {counts.total()} targets are the same text: answering it always would look good."
+    return (Finding(check="frequent_target", severity="warn", message=message, evidence=(text[:200],)),)
 
 
 __all__ = [
-    *("Encoded", "Kind", "columns", "decode", "encode", "encode_as", "kind_of", "outputs"),
-    *("primary_of", "strata", "texts"),
+    *("Kind", "Written", "columns", "decode", "encode", "encode_as", "kind_of", "outputs", "primary_of", "strata"),
+    "texts",
 ]
