@@ -2,7 +2,7 @@
 
     python benchmarks/translation.py [--budgets 120 300] [--seed 0]
 
-600 pairs to learn from, 150 to test on, drawn by the seed; no source of one is one of the other, in any case or spacing.
+600 pairs to learn from, 150 to test on, drawn by the seed; no source is in both, in any case or spacing.
 Prints chrF (0..100) of every arm on the test items with its 95 % interval, and the verdict. Nothing is compared with a
 published number: the set has none.
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,7 @@ METRICS: Mapping[str, Metric] = {
     for metric in (
         Metric("chrf", chrf_terms, chrf_of, (0.0, 1.0)),
         Metric("bleu", bleu_terms, bleu_of, (0.0, 1.0)),
-        *(Metric(k, lambda y, said, k=k: rouge_terms(y, said, k), per_item, (0.0, 1.0)) for k in ROUGE),
+        *(Metric(k, partial(rouge_terms, kind=k), per_item, (0.0, 1.0)) for k in ROUGE),
         Metric("exact", _exact_terms, per_item, (0.0, 1.0)),
     )
 }
