@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from headway import plugins
 from headway.budget import Deadline
 from headway.errors import ModelError, OptionError
 from headway.recipe.session import Session
+from headway.run.write import write_json
 from headway.seeds import seed_of
 from headway.types import TuningMethod
 
@@ -73,9 +75,7 @@ def tuned(author: Author, lessons: Lessons, *, method: str, cut: str | None, dea
 
     began = perf_counter()
     writer = Writer(author.model)
-    costs = _costs(writer, author, lessons)
-    place = _place(cut, writer) if cut is not None else _affordable(costs, deadline)
-    lessons = _fitting(lessons, costs.get(place, costs[0]), deadline)
+    place, lessons = _planned(writer, author, lessons, cut=cut, deadline=deadline)
     cached, back = None, _nothing
     if place:
         cached = activations(writer, place, [told(pair) for pair in lessons.pairs])
@@ -194,6 +194,38 @@ def _place(cut: str, writer: Writer) -> int:
     return int(match[1]) + 1
 
 
+def _planned(
+    writer: Writer, author: Author, lessons: Lessons, *, cut: str | None, deadline: Deadline
+) -> tuple[int, Lessons]:
+    """How many layers stay frozen and which pairs are learnt from; as a killed fit had planned, whose checkpoint waits.
+
+    The pace of a machine is never measured twice the same, and a training is taken up only under the same plan.
+    """
+    plan = lessons.work / "tuned.json"
+    found = _plan(plan)
+    pinned = None if cut is None else _place(cut, writer)
+    if found is None or max(found[1]) >= len(lessons.pairs) or pinned not in (None, found[0]):
+        costs = _costs(writer, author, lessons)
+        place = _affordable(costs, deadline) if pinned is None else pinned
+        found = place, _fitting(lessons, costs.get(place, costs[0]), deadline)
+        plan.parent.mkdir(parents=True, exist_ok=True)
+        write_json(plan, {"cut": found[0], "pairs": found[1]})
+    place, rows = found
+    if len(rows) < len(lessons.pairs):
+        share = f"{len(rows)} of {len(lessons.pairs)}"
+        lessons.session.cut["training pairs"] = f"learnt from {share}: more did not fit the budget"
+    return place, replace(lessons, pairs=tuple(lessons.pairs[row] for row in rows))
+
+
+def _plan(path: Path) -> tuple[int, list[int]] | None:
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+        rows = [int(row) for row in facts["pairs"]]
+        return (int(facts["cut"]), rows) if rows else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _costs(writer: Writer, author: Author, lessons: Lessons) -> dict[int, tuple[float, float]]:
     """By how many layers stay frozen: seconds to compute what is below, once, and seconds of an epoch above."""
     from headway.engine.language import layers_of
@@ -221,15 +253,14 @@ def _affordable(costs: dict[int, tuple[float, float]], deadline: Deadline) -> in
     return enough[0] if enough else cuts[-1]
 
 
-def _fitting(lessons: Lessons, cost: tuple[float, float], deadline: Deadline) -> Lessons:
-    """Fewer pairs where the time would not do for one epoch of all: a few lessons are better than none."""
+def _fitting(lessons: Lessons, cost: tuple[float, float], deadline: Deadline) -> list[int]:
+    """Rows of the pairs: fewer where the time would not do for one epoch of all, as a few lessons are better than none."""
     share = _SLACK * deadline.remaining / max(sum(cost), 1e-9)
     if share >= 1:
-        return lessons
+        return list(range(len(lessons.pairs)))
     kept = max(int(share * len(lessons.pairs)), min(len(lessons.pairs), 2 * BATCH))
-    lessons.session.cut["training pairs"] = f"learnt from {kept} of {len(lessons.pairs)}: more did not fit the budget"
     order = np.random.default_rng(seed_of(lessons.session.seed, "pairs")).permutation(len(lessons.pairs))[:kept]
-    return replace(lessons, pairs=tuple(lessons.pairs[row] for row in sorted(order.tolist())))
+    return sorted(order.tolist())
 
 
 _SLACK = 0.6  # of the time is planned for: the first batches are slow, and the loop measures for itself
