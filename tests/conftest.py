@@ -149,3 +149,13 @@ def fitted(headway: Headway, digit_folder: Path, tmp_path_factory: pytest.TempPa
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return run, json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def toys() -> ModuleType:
+    """Tiny language models and pairs of texts: see language_toys.py."""
+    spec = importlib.util.spec_from_file_location("language_toys", Path(__file__).with_name("language_toys.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -21,8 +21,8 @@ IntArray: TypeAlias = NDArray[np.int64]
 ByteArray: TypeAlias = NDArray[np.uint8]
 Targets: TypeAlias = NDArray[np.int64] | NDArray[np.float64]
 """What is to be predicted: class numbers ``[n]``, labels on or off ``[n, C]`` (0/1), or numbers ``[n]`` (float64)."""
-Link: TypeAlias = Literal["softmax", "sigmoid", "identity"]
-"""From scores to answers: one of C classes, each of C labels on its own, or a number."""
+Link: TypeAlias = Literal["softmax", "sigmoid", "identity", "text"]
+"""From scores to answers: one of C classes, each of C labels on its own, or a number; a "text" is written."""
 
 TextTargets: TypeAlias = tuple[str, ...] | tuple[tuple[str, ...], ...]
 """What is to be written ``[n]``: a text an item (seq2seq), or a tag for every token of an item (tagging)."""

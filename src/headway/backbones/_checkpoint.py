@@ -47,7 +47,8 @@ def find(source: str, name: str, *, offline: bool) -> Found:
         return Found(path.absolute(), str(path.absolute()), revision)
     if path.is_absolute() or plain.startswith((".", "~")) or plain.count("/") > 1 or not plain:
         raise ModelError(
-            f"there is no folder or file {plain!r}", todo=f"Check the path, or name a model of the hub: {source}:ORG/NAME"
+            f"there is no folder or file {plain!r}",
+            todo=f"Check the path, or name a model of the hub: {source}:ORG/NAME",
         )
     return Found(_from_hub(source, plain, offline=offline), plain, revision)
 
@@ -133,7 +134,10 @@ def tokenizer(found: Found, *, rows: int, check_pad: int | None) -> Path:
 def longest(folder: Path, config: Mapping[str, Any]) -> int:
     """Positions that a network reads: what the tokenizer's file and the configuration allow, and 512 at most."""
     path = folder / "tokenizer_config.json"
-    limits = [MOST_TOKENS, int(read_json(path).get("model_max_length") or MOST_TOKENS) if path.is_file() else MOST_TOKENS]
+    limits = [
+        MOST_TOKENS,
+        int(read_json(path).get("model_max_length") or MOST_TOKENS) if path.is_file() else MOST_TOKENS,
+    ]
     for name in ("max_position_embeddings", "n_positions"):
         if isinstance(config.get(name), int) and config[name] > 0 and config.get("model_type") not in ("t5", "mt5"):
             # RoBERTa and its kin count positions from behind the padding token's number
@@ -241,7 +245,9 @@ def _from_hub(source: str, name: str, *, offline: bool) -> Path:
             folder = Path(snapshot_download(name, allow_patterns=_TORCH))
         return folder
     except HFValidationError:
-        raise ModelError("this cannot be the name of a model", given=repr(name), allowed="ORG/NAME", todo=todo) from None
+        raise ModelError(
+            "this cannot be the name of a model", given=repr(name), allowed="ORG/NAME", todo=todo
+        ) from None
     except LocalEntryNotFoundError:
         if offline:
             raise WeightsMissing(f"offline, and huggingface.co/{name} is not here", todo=todo) from None

@@ -8,6 +8,7 @@ from typing import Any
 
 MISSING = "–"
 METRICS = {"r2": "R²"}  # names that are not words
+WORDS = {"chrf": "chrF", "bleu": "BLEU", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
 
 
 def metric_words(metric: str) -> str:
@@ -16,7 +17,7 @@ def metric_words(metric: str) -> str:
     >>> metric_words("balanced_accuracy"), metric_words("r2")
     ('balanced accuracy', 'R²')
     """
-    return METRICS.get(metric, metric.replace("_", " "))
+    return METRICS.get(metric) or WORDS.get(metric, metric.replace("_", " "))
 
 
 def number(value: object, form: str, *, scale: float = 1.0) -> str:

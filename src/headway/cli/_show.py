@@ -29,6 +29,9 @@ ARMS = {
     "classical": "classical features",
     "random": "the network with random weights",
     "scratch": "the network trained from scratch",
+    "copy": "the source copied",
+    "lead": "its first three sentences",
+    "untuned": "the untuned model, prompted",
 }
 
 
@@ -36,7 +39,8 @@ def show_run(run: Run) -> None:
     """Ranking, contenders, verdict, what was left out, findings, and what to do next."""
     manifest = run.manifest
     screen = console()
-    screen.print(_ranking_table(manifest["ranking"], manifest["verdict"]["metric"]))
+    if manifest["ranking"]:
+        screen.print(_ranking_table(manifest["ranking"], manifest["verdict"]["metric"]))
     screen.print(_contenders_table(manifest))
     show_depth(manifest, screen)
     show_ladder(manifest, screen)

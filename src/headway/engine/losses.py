@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from headway.errors import DataError, OptionError
-from headway.types import FloatArray, IntArray, LinearHead
+from headway.types import FloatArray, IntArray, LinearHead, Link
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
-Link: TypeAlias = Literal["softmax", "sigmoid", "identity"]
 SMALLEST_SPREAD = 1e-12  # below it a target is constant
 
 

@@ -99,6 +99,16 @@ def refuse_empty(truth: NDArray[Any]) -> None:
         )
 
 
+def texts(y: ArrayLike, prediction: ArrayLike) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    """Truth and prediction ``[n]`` of ``str``."""
+    truth, said = (np.asarray(side, object).ravel() for side in (y, prediction))
+    if len(said) != len(truth):
+        raise OptionError("as many predictions as items are needed", given=len(said), allowed=len(truth))
+    if not all(isinstance(text, str) for side in (truth, said) for text in side):
+        raise OptionError("truth and predictions of this task are texts", given="something else among them")
+    return truth, said
+
+
 def item_weights(weight: ArrayLike, n: int) -> FloatArray:
     """``[n]`` finite numbers >= 0, the largest scaled to 1.
 

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from headway.errors import OptionError, did_you_mean
-from headway.evaluate import bootstrap, checks, metrics_multilabel, metrics_regression, metrics_tagging
+from headway.evaluate import (
+    bootstrap,
+    checks,
+    metrics_multilabel,
+    metrics_regression,
+    metrics_seq2seq,
+    metrics_tagging,
+)
 from headway.evaluate.checks import class_indices, item_weights, probabilities
 from headway.evaluate.metric import Metric
 from headway.evaluate.metrics_classification import METRICS
@@ -26,6 +33,7 @@ _OF_LINK: Mapping[Link, Mapping[str, Metric]] = {
     "softmax": METRICS,
     "sigmoid": metrics_multilabel.METRICS,
     "identity": metrics_regression.METRICS,
+    "text": metrics_seq2seq.METRICS,
 }
 
 
@@ -69,6 +77,8 @@ def prepared(
         )
     if link == "identity":
         return found, *checks.numbers(y, prediction)
+    if link == "text":
+        return found, *checks.texts(y, prediction)
     return found, *_checked(found, y, prediction)
 
 

@@ -9,10 +9,15 @@ import numpy as np
 
 from headway.errors import DataError
 from headway.linear.solve import Array, balanced_weights
-from headway.tasks import classification, multilabel, regression
+from headway.tasks import classification, multilabel, regression, seq2seq
 from headway.types import IntArray, Link, Targets
 
-_TASKS: dict[Link, ModuleType] = {"softmax": classification, "sigmoid": multilabel, "identity": regression}
+_TASKS: dict[Link, ModuleType] = {
+    "softmax": classification,
+    "sigmoid": multilabel,
+    "identity": regression,
+    "text": seq2seq,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +31,14 @@ class Coded:
 
 
 def link_of(y: Targets) -> Link:
-    """What targets are, by their shape and kind: ``[n]`` whole numbers, ``[n, C]`` of 0 and 1, or ``[n]`` floats.
+    """What targets are, by shape and kind: ``[n]`` whole numbers, ``[n, C]`` of 0 and 1, ``[n]`` floats, or texts.
 
     >>> link_of(np.array([0, 1])), link_of(np.array([[0, 1]])), link_of(np.array([0.5]))
     ('softmax', 'sigmoid', 'identity')
     """
     array = np.asarray(y)
+    if array.dtype.kind in "OU":
+        return "text"
     if array.ndim == 2:
         return "sigmoid"
     return "identity" if array.dtype.kind == "f" else "softmax"

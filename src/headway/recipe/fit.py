@@ -17,6 +17,7 @@ from headway.recipe.manifest import manifest_of
 from headway.recipe.pin import pinned
 from headway.recipe.proof import prove
 from headway.recipe.scratch import reserved, scratch_arm
+from headway.recipe.seq2seq import fit_texts
 from headway.recipe.session import open_session
 from headway.recipe.tagging import fit_tagging
 from headway.recipe.transfer import Climbing, beyond_probes
@@ -24,6 +25,7 @@ from headway.recipe.value import data_value
 from headway.run import Run, open_run
 from headway.run.model import WORK, Model, NetworkPart
 from headway.run.write import append, finish, save_model, start
+from headway.tasks import seq2seq
 from headway.types import Dataset, Progress
 
 DEFAULT_BUDGET = 120.0  # seconds
@@ -75,6 +77,8 @@ def fit(
 
     if dataset.task == "tagging":
         return fit_tagging(dataset, folder, models=models, session=session)
+    if dataset.task == seq2seq.RECIPE:  # answers are written, not scored: another way from the data to the proof
+        return fit_texts(dataset, folder=folder, session=session, models=models, pin=pin)
     members = open_models(models, dataset.modality, session)
     dataset = look(dataset, session)
     parts, together = arrange(dataset, session)

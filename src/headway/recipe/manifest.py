@@ -94,7 +94,7 @@ def _data(dataset: Dataset, split: Split) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the libraries that a run's numbers depend on, where they are installed."""
+    """Of Python and of the libraries that a result may depend on."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:

@@ -21,7 +21,9 @@ from headway.features.embed import classical_fact, default_store, embed, matrix,
 from headway.fetch import cache_dir
 from headway.linear.head import answers, linear_scores
 from headway.run.model import FORMAT, LEARNT, MANIFEST, MODEL, PLAN, RECORDS, Model, NetworkPart
+from headway.run.texts import TextModel, texts_of
 from headway.tasks.multilabel import decide
+from headway.tasks.seq2seq import texts as as_texts
 from headway.types import Dataset, Finding, IntArray, LinearHead, Progress, Record
 
 SINGLE = 4  # up to so many items go one by one: a network compiled for single items answers sooner
@@ -43,15 +45,20 @@ class Predictions:
     task: str = "classification"
     thresholds: NDArray[np.float32] | None = None  # [C], of labels only
     values: NDArray[np.float64] | None = None  # [n], of numbers only
+    texts: NDArray[np.object_] | None = None  # [n], of what was written only
 
     @property
-    def answers(self) -> NDArray[np.float64]:
-        """The head's answers ``[n, C]``: probabilities, or the numbers ``[n, 1]``."""
+    def answers(self) -> NDArray[np.float64] | NDArray[np.object_]:
+        """The head's answers ``[n, C]``: probabilities, or the numbers ``[n, 1]``; or texts ``[n]``."""
+        if self.texts is not None:
+            return self.texts
         return self.probabilities if self.values is None else self.values[:, None]
 
     @property
     def labels(self) -> tuple[Any, ...]:
-        """Of each item: the most probable class, the tuple of labels that are on, or the number."""
+        """Of each item: the most probable class, the tuple of labels that are on, the number, or the text."""
+        if self.texts is not None:
+            return tuple(self.texts.tolist())
         if self.values is not None:
             return tuple(self.values.tolist())
         if self.task == "multilabel":
@@ -68,6 +75,7 @@ class Run:
     manifest: Mapping[str, Any]
     _model: Model | None = None
     _networks: dict[int | None, list[Frozen]] = field(default_factory=dict)
+    _writer: TextModel | None = None
 
     @property
     def task(self) -> str:
@@ -135,7 +143,9 @@ class Run:
     def predict_dataset(
         self, dataset: Dataset, *, strict: bool = False, progress: Progress | None = None
     ) -> Predictions:
-        """Class probabilities of a data set that was read already."""
+        """Class probabilities, numbers or texts of a data set that was read already."""
+        if self.task == "seq2seq":
+            return self._written(dataset, strict=strict, progress=progress)
         model = self._loaded()
         networks = self._compiled(model, batch=1 if len(dataset.names) <= SINGLE else None)
         modality = modality_of(dataset)
@@ -170,6 +180,28 @@ class Run:
             task=model.task,
             thresholds=model.head.thresholds,
             values=said[:, 0] if model.head.link == "identity" else None,
+        )
+
+    def _written(self, dataset: Dataset, *, strict: bool, progress: Progress | None) -> Predictions:
+        """Texts for texts; sources that are none are named in a finding and left out, unless ``strict``."""
+        sources, rows = texts_of(dataset.sources)
+        if not rows or (strict and len(rows) < len(dataset.sources)):
+            given = f"{len(dataset.sources) - len(rows)} of {len(dataset.sources)} items are no texts"
+            raise DataError("this run reads texts", given=given, todo="Name their column with --text")
+        if self._writer is None:
+            self._writer = TextModel(self.path)
+        findings = dataset.findings
+        if len(rows) < len(dataset.sources):
+            message = f"{len(dataset.sources) - len(rows)} items are no texts and were left out"
+            findings += (Finding(check="undecodable", severity="warn", message=message),)
+        return Predictions(
+            names=tuple(dataset.names[row] for row in rows),
+            rows=np.array(rows, np.int64),
+            classes=(),
+            probabilities=np.zeros((len(rows), 0)),
+            findings=findings,
+            task=self.task,
+            texts=as_texts(self._writer.answers(sources, progress=progress)),
         )
 
     def _loaded(self) -> Model:

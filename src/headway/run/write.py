@@ -44,7 +44,7 @@ def start(out: Path, plan: Mapping[str, Any]) -> None:
             missing_ok=True
         )  # what was computed lies in the feature store; records are quick to redo
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
 
 
 def _plan(out: Path) -> object:
@@ -71,7 +71,7 @@ def append(out: Path, records: Iterable[Record]) -> None:
         with (out / RECORDS).open("a", encoding="utf-8") as file:
             file.write(lines)
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
 
 
 def save_model(out: Path, model: Model) -> None:
@@ -100,7 +100,7 @@ def save_model(out: Path, model: Model) -> None:
         shutil.rmtree(out / MODEL, ignore_errors=True)
         scratch.rename(out / MODEL)
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -111,7 +111,7 @@ def finish(out: Path, manifest: Mapping[str, Any]) -> None:
         write_json(out / MANIFEST, {"format": FORMAT, **manifest})
         shutil.rmtree(out / WORK, ignore_errors=True)
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -154,7 +154,8 @@ def _model_facts(model: Model) -> dict[str, Any]:
     }
 
 
-def _unwritable(out: Path, error: OSError) -> StorageError:
+def unwritable(out: Path, error: OSError) -> StorageError:
+    """What is said where the run folder refuses to be written."""
     return StorageError(
         "the run folder cannot be written",
         given=f"{out} ({error.strerror or error})",
