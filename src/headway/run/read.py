@@ -137,6 +137,12 @@ class Run:
     ) -> Predictions:
         """Class probabilities of a data set that was read already."""
         model = self._loaded()
+        if dataset.modality != model.modality:
+            raise DataError(
+                "this is not what the run was fitted on",
+                given=f"{dataset.modality} items: {', '.join(dataset.names[:3])}",
+                allowed=f"{model.modality} items",
+            )
         networks = self._compiled(model, batch=1 if len(dataset.names) <= SINGLE else None)
         modality = modality_of(dataset)
         fact = classical_fact(modality) if model.classical else None
