@@ -45,7 +45,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, build: object) -> None:
 
 def test_every_family_declares_samples_with_names_of_their_own() -> None:
     found = samples.available()
-    assert len(found) == 19
+    assert len(found) == 20
     assert len({sample.name for sample in found}) == len(found)
     assert [sample.name for sample in found] == sorted(sample.name for sample in found)
     assert {"clip13", "stamp7", "digits", "mnist5k"} <= {sample.name for sample in found}
@@ -53,7 +53,7 @@ def test_every_family_declares_samples_with_names_of_their_own() -> None:
         assert plugins.load("samples", plugin).SAMPLES, plugin
     for sample in found:
         assert sample.modality in ("image", "text", "audio", "table")
-        assert sample.task in ("classification", "regression", "detection", "seq2seq", "rating", "none")
+        assert sample.task in ("classification", "regression", "detection", "seq2seq", "tagging", "rating", "none")
         assert sample.items > 0
         assert sample.source
         assert sample.licence

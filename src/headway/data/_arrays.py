@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from headway.data._items import IMAGE_SUFFIXES, TEXT_SUFFIXES, Items, Wanted
+from headway.data._items import IMAGE_SUFFIXES, TEXT_SUFFIXES, Items, Wanted, is_file
 from headway.data._sequences import TASKS
 from headway.data._tagged import tags_of
 from headway.data._texts import modality_of
@@ -17,7 +17,6 @@ from headway.errors import DataError
 from headway.types import ByteArray, Source
 
 _PROBED = 200  # strings asked whether they are files
-_LONGEST_PATH = 4096
 _ALLOWED = "an array [n, h, w] or [n, h, w, 3], or a list of arrays, PIL images, encoded bytes, paths or texts"
 
 
@@ -67,14 +66,7 @@ def _is_written(x: object) -> bool:
 
 def _are_paths(texts: list[str]) -> bool:
     named = all(text.lower().endswith((*IMAGE_SUFFIXES, *TEXT_SUFFIXES)) for text in texts)
-    return named or any(_exists(text) for text in texts[:_PROBED])
-
-
-def _exists(text: str) -> bool:
-    try:
-        return len(text) < _LONGEST_PATH and Path(text).is_file()
-    except (OSError, ValueError):  # a NUL character, or too long a name
-        return False
+    return named or any(is_file(Path(text)) for text in texts[:_PROBED])
 
 
 def _written(x: object, row: int, wanted: Wanted) -> Source:

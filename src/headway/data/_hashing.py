@@ -18,13 +18,18 @@ from headway.modalities._source import display_name
 from headway.types import ByteArray, Finding, Source
 
 
-def hashed_texts(items: Items, *, cleaning: Sequence[str], every: bool) -> tuple[ByteArray, dict[int, str], list[int]]:
+def hashed_texts(
+    items: Items, *, cleaning: Sequence[str], every: bool, tagged: bool = False
+) -> tuple[ByteArray, dict[int, str], list[int]]:
     """As :func:`hashed` for texts, which are read on the way: the sources become the texts themselves.
 
-    ``every`` takes every file of a folder for a text that is meant, whatever its name.
+    ``every`` takes every file of a folder for a text that is meant, whatever its name. ``tagged``: the labels are tags,
+    one a token.
     """
     ignored = [] if items.listed or every else [row for row, name in enumerate(items.names) if not _texts.meant(name)]
-    bad = _texts.prepare(items, cleaning=cleaning, ignored=set(ignored)) | _tagged.mismatched(items)
+    bad = _texts.prepare(items, cleaning=cleaning, ignored=set(ignored))
+    if tagged:
+        bad |= _tagged.mismatched(items)
     digests = np.zeros((len(items.names), 16), np.uint8)
     for row in {*range(len(items.names))} - {*bad, *ignored}:
         digests[row] = np.frombuffer(_digest(items.sources[row]), np.uint8)

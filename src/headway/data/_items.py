@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from headway.types import Finding, Part, Source
@@ -64,6 +65,18 @@ def part_of(name: object) -> Part | None:
     ('val', None)
     """
     return _PARTS.get(name.strip().lower()) if isinstance(name, str) else None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; no text is too long, or holds too odd characters, to be asked about.
+
+    >>> is_file(Path("word " * 9999)), is_file(Path("a\\0b"))
+    (False, False)
+    """
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long a name, or a NUL character
+        return False
 
 
 def warning(check: str, message: str, evidence: Sequence[str]) -> Finding:

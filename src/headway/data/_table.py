@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from headway.data import _tagged, _text_columns
-from headway.data._items import Items, Wanted, part_of
+from headway.data._items import Items, Wanted, is_file, part_of
 from headway.data._label_columns import labels_of
 from headway.data._open_table import Table, absent_shards, arrow, class_names, open_table, parquet, read_json, shards
 from headway.data._texts import modality_of
@@ -96,7 +96,7 @@ def _items(table: Table, names: dict[str, list[str]], wanted: Wanted) -> Items:
 def _of_texts(table: Table, names: dict[str, list[str]], wanted: Wanted) -> Items:
     """The rows of a table whose cells are the texts themselves."""
     frame, group = _text_columns.decoded(table.frame) if table.latin else table.frame, wanted.group
-    text = wanted.text or _text_columns.find(frame, wanted, name=table.name)
+    text = _text_columns.find(frame, wanted, name=table.name)
     label = wanted.label
     if not label and len(wanted.known) > 1 and set(wanted.known) <= set(frame.columns):
         label = wanted.known
@@ -133,7 +133,7 @@ def _path_column(table: Table, taken: set[str | None]) -> str:
             return name
         if column.dtype == pl.String:
             probed = column.drop_nulls().head(_PROBED).to_list()
-            files = sum(_file(table, value).is_file() for value in probed)
+            files = sum(is_file(_file(table, value)) for value in probed)
             if probed and files / len(probed) > share:
                 best, share = name, files / len(probed)
     return best

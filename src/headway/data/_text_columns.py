@@ -44,7 +44,14 @@ def clear(frame: pl.DataFrame, wanted: Wanted) -> bool:
 
 
 def find(frame: pl.DataFrame, wanted: Wanted, *, name: str) -> tuple[str, ...]:
-    """The column of texts, or the two of pairs. Raises :class:`OptionError` where it is not clear."""
+    """The column of texts, or the two of pairs: as asked, else as found.
+
+    Raises :class:`OptionError` where it is not clear, and for more than two columns.
+    """
+    if len(wanted.text) > 2:
+        raise OptionError("too many columns of texts", given=", ".join(wanted.text), allowed="one, or two for pairs")
+    if wanted.text:
+        return wanted.text
     found = _found(frame, wanted)
     if found:
         return found
@@ -64,12 +71,7 @@ def targets(frame: pl.DataFrame, candidates: Sequence[str]) -> str:
 
 
 def sources(frame: pl.DataFrame, text: tuple[str, ...]) -> list[Source]:
-    """A text a row, or a pair; a missing one is the empty text.
-
-    Raises :class:`OptionError` for more than two columns.
-    """
-    if len(text) > 2:
-        raise OptionError("too many columns of texts", given=", ".join(text), allowed="one, or two for pairs")
+    """A text a row, or a pair; a missing one is the empty text."""
     columns = [["" if cell is None else str(cell) for cell in frame[name]] for name in text]
     return list(columns[0]) if len(columns) == 1 else list(zip(*columns, strict=True))
 

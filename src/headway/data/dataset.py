@@ -43,8 +43,8 @@ def fingerprint(
 
 def _bytes_of(targets: Targets | TextTargets) -> bytes:
     """Numbers and labels say what they are, so that no other task's targets have the same bytes."""
-    if isinstance(targets, tuple):
-        return b"texts" + json.dumps(targets).encode()
+    if isinstance(targets, tuple) or targets.dtype.kind == "O":
+        return b"texts" + json.dumps(list(targets)).encode()
     if targets.dtype.kind == "f":
         return b"numbers" + targets.astype("<f8").tobytes()
     return (b"" if targets.ndim == 1 else b"labels%d" % targets.shape[1]) + targets.astype("<i8").tobytes()
@@ -89,7 +89,7 @@ def target_codes(dataset: Dataset) -> IntArray:
 
     Raises :class:`DataError` where there are none.
     """
-    if isinstance(dataset.targets, tuple):
+    if isinstance(dataset.targets, tuple) or (dataset.targets is not None and dataset.targets.dtype.kind == "O"):
         known: dict[object, int] = {}
         return np.array([known.setdefault(target, len(known)) for target in dataset.targets], np.int64)
     codes: IntArray = np.unique(target_array(dataset), axis=0, return_inverse=True)[1].ravel().astype(np.int64)

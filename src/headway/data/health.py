@@ -31,9 +31,10 @@ _IMBALANCE = 10
 def near_duplicates(hashes: ByteArray, digests: ByteArray, *, close: ClosePairs | None = None) -> IntArray:
     """Cluster numbers ``[n]`` from perceptual hashes ``[n, k]`` and content digests ``[n, 16]``.
 
-    ``close`` is the modality's own way to tell near-copies by their hashes: pairs of rows. Without it two items are joined where their digests are equal or their hashes differ in at most :data:`NEAR_BITS` bits and in
-    at most :data:`NEAR_SHARE` of the bits that either sets; clusters are what is connected. All pairs are compared, a
-    block of rows at a time: time grows with n squared, memory with n.
+    ``close`` is the modality's own way to tell near-copies by their hashes, as pairs of rows. Without it two items are
+    joined where their digests are equal or their hashes differ in at most :data:`NEAR_BITS` bits and in at most
+    :data:`NEAR_SHARE` of the bits that either sets, and all pairs are compared, a block of rows at a time: time grows
+    with n squared, memory with n. Clusters are what is connected.
 
     >>> near_duplicates(np.full((3, 46), [[0], [0], [255]], np.uint8), np.eye(3, 16, dtype=np.uint8)).tolist()
     [0, 0, 1]

@@ -96,7 +96,7 @@ def read(
     if not labelled:
         items.labels = None
     if items.modality == "text":
-        found = hashed_texts(items, cleaning=clean, every=modality == "text")
+        found = hashed_texts(items, cleaning=clean, every=modality == "text", tagged=task == "tagging")
     else:
         found = hashed(items, index)
     return _dataset(items, found, task=task, classes=classes, strict=strict)
@@ -220,7 +220,7 @@ def _encoded(
 ) -> Dataset:
     targets: Targets | TextTargets | None = None
     classes: tuple[str, ...] = ()
-    if items.labels is not None and task in _sequences.TASKS:
+    if items.labels is not None and task in _sequences.TASKS and task not in plugins.names("tasks"):
         targets, classes = _sequences.encode([items.labels[row] for row in keep], task, known)
     elif items.labels is not None:
         kind = plugins.load("tasks", task)

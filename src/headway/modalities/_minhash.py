@@ -116,7 +116,7 @@ def _whole(codes: NDArray[np.uint64]) -> np.uint64:
 def _minima(runs: NDArray[np.uint64]) -> NDArray[np.uint64]:
     least = np.full(MINIMA, np.iinfo(np.uint64).max, np.uint64)
     for at in range(0, len(runs), _ONCE):
-        permuted = _mixed(runs[None, at : at + _ONCE] * _FACTORS + _SHIFTS)
+        permuted = runs[None, at : at + _ONCE] * _FACTORS + _SHIFTS  # the runs are mixed already
         np.minimum(least, permuted.min(axis=1), out=least)
     return least
 

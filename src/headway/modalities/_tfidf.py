@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.errors import DataError, RunError
+from headway.modalities import _runs
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -40,10 +41,8 @@ WORDS, CHARACTERS = 20_000, 40_000
 LONGEST = 200_000
 """Characters of a text that are looked at: longer ones cost seconds each."""
 
-_KINDS: tuple[tuple[str, dict[str, Any], int], ...] = (
-    ("words", {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"}, WORDS),
-    ("characters", {"analyzer": "char_wb", "ngram_range": (3, 5)}, CHARACTERS),
-)
+_KINDS = ("words", "characters")
+_WORDS: dict[str, Any] = {"ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b", "dtype": np.float32}
 _MANY = 1000  # training texts from which a term must be in more than one of them
 _LEAST = 1e-6  # of the largest eigenvalue: what is less is rounding
 _TERMS, _ARRAYS = "tfidf.json", "tfidf.safetensors"
@@ -63,7 +62,7 @@ class Tfidf:
     @property
     def dim(self) -> int:
         """Columns of :meth:`transform`."""
-        return self.turn.shape[1] + 1
+        return int(self.turn.shape[1]) + 1
 
     @cached_property
     def key(self) -> str:
@@ -88,13 +87,10 @@ class Tfidf:
         return np.concatenate([inside, outside[:, None]], axis=1).astype(np.float32)
 
     @cached_property
-    def _vectorisers(self) -> tuple[Any, ...]:
+    def _words(self) -> Any:
         from sklearn.feature_extraction.text import CountVectorizer
 
-        return tuple(
-            CountVectorizer(vocabulary={term: at for at, term in enumerate(terms)}, **options)
-            for terms, (_, options, _) in zip(self.terms, _KINDS, strict=True)
-        )
+        return CountVectorizer(vocabulary={term: at for at, term in enumerate(self.terms[0])}, **_WORDS)
 
     @cached_property
     def _spanning(self) -> sp.csr_array:
@@ -104,8 +100,8 @@ class Tfidf:
 
     def _weighted(self, texts: Sequence[Text]) -> sp.csr_array:
         joined = [_joined(text) for text in texts]
-        counts = [vectoriser.transform(joined) for vectoriser in self._vectorisers]
-        return _unit_rows(counts, self.idf)
+        words = [self._words.transform(joined)] if self.terms[0] else []
+        return _unit_rows([*words, _runs.counts(joined, self.terms[1])], self.idf)
 
 
 def fit(texts: Sequence[Text]) -> Tfidf:
@@ -121,38 +117,43 @@ def fit(texts: Sequence[Text]) -> Tfidf:
     >>> X.shape, (X**2).sum(axis=1).round(3).tolist()
     ((2, 4), [1.0, 1.0])
     """
-    from sklearn.feature_extraction.text import CountVectorizer
-
     joined = [_joined(text) for text in texts]
     least = 2 if len(texts) >= _MANY else 1
-    terms, counts = [], []
-    for _, options, most in _KINDS:
-        vectoriser = CountVectorizer(dtype=np.float32, **options)
-        try:
-            found = vectoriser.fit_transform(joined).tocsc()
-        except ValueError:  # scikit-learn's word for an empty vocabulary
-            terms.append(())
-            continue
-        names, frequency = vectoriser.get_feature_names_out(), np.diff(found.indptr)
-        kept = np.flatnonzero(frequency >= least)
-        kept = np.sort(kept[np.argsort(-frequency[kept], kind="stable")][:most])
-        terms.append(tuple(names[kept].tolist()))
-        counts.append(found[:, kept].tocsr())
-    if not any(terms):
+    words, word_counts = _words(joined, least=least)
+    runs = _runs.vocabulary(joined, least=least, most=CHARACTERS)
+    if not words and not runs:
         raise DataError("the texts hold no words and no runs of characters", given=f"{len(texts)} texts")
+    counts = [*word_counts, _runs.counts(joined, runs)]
     frequency = np.concatenate([np.diff(count.tocsc().indptr) for count in counts])
     idf = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
     drawn = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), MOST)).round().astype(np.int64))
     rows = _unit_rows([count[drawn] for count in counts], idf)
     parts = (rows.data.astype(np.float32), rows.indices.astype(np.int32), rows.indptr.astype(np.int32))
-    return Tfidf(terms=tuple(terms), idf=idf, rows=parts, turn=_turn((rows @ rows.T).toarray()))
+    return Tfidf(terms=(words, runs), idf=idf, rows=parts, turn=_turn((rows @ rows.T).toarray()))
+
+
+def _words(texts: Sequence[str], *, least: int) -> tuple[tuple[str, ...], list[Any]]:
+    """Words and pairs of words, and their counts ``[n, t]``; neither where there are none."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    vectoriser = CountVectorizer(**_WORDS)
+    try:
+        found = vectoriser.fit_transform(texts).tocsc()
+    except ValueError:  # scikit-learn's word for an empty vocabulary
+        return (), []
+    frequency = np.diff(found.indptr)
+    kept = np.flatnonzero(frequency >= least)
+    kept = np.sort(kept[np.argsort(-frequency[kept], kind="stable")][:WORDS])
+    if not len(kept):
+        return (), []
+    return tuple(vectoriser.get_feature_names_out()[kept].tolist()), [found[:, kept].tocsr()]
 
 
 def save(tfidf: Tfidf, folder: Path) -> None:
     """Write ``tfidf.json`` (the terms) and ``tfidf.safetensors`` (numbers) into an existing folder."""
     from safetensors.numpy import save_file
 
-    content = {"version": TFIDF_VERSION, **{kind: terms for (kind, _, _), terms in zip(_KINDS, tfidf.terms, strict=True)}}
+    content = {"version": TFIDF_VERSION, **dict(zip(_KINDS, tfidf.terms, strict=True))}
     (folder / _TERMS).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     data, indices, starts = tfidf.rows
     arrays = {"idf": tfidf.idf, "turn": tfidf.turn, "data": data, "indices": indices, "starts": starts}
@@ -167,7 +168,7 @@ def load(folder: Path) -> Tfidf:
     try:
         content = json.loads((folder / _TERMS).read_text(encoding="utf-8"))
         arrays = load_file(folder / _ARRAYS)
-        terms = tuple(tuple(content[kind]) for kind, _, _ in _KINDS)
+        terms = tuple(tuple(content[kind]) for kind in _KINDS)
         version = content["version"]
         rows = (arrays["data"], arrays["indices"], arrays["starts"])
         tfidf = Tfidf(terms=terms, idf=arrays["idf"], rows=rows, turn=arrays["turn"])

@@ -21,7 +21,7 @@ class Sample:
 
     name: str
     modality: str  # "image", "text", "audio" or "table"
-    task: str  # "classification", "regression", "detection", "seq2seq", "rating" or "none"
+    task: str  # "classification", "regression", "detection", "seq2seq", "tagging", "rating" or "none"
     items: int
     description: str
     source: str
