@@ -24,8 +24,8 @@ Targets: TypeAlias = NDArray[np.int64] | NDArray[np.float64]
 Link: TypeAlias = Literal["softmax", "sigmoid", "identity"]
 """From scores to answers: one of C classes, each of C labels on its own, or a number."""
 
-Source: TypeAlias = Path | bytes | ByteArray
-"""Where an item's content lies: a file, encoded bytes, or a decoded ``[h, w, 3]`` array."""
+Source: TypeAlias = Path | bytes | ByteArray | str | tuple[str, str]
+"""Where an item's content lies: a file, encoded bytes, a decoded ``[h, w, 3]`` array, a text, or a pair of texts."""
 
 Outcome: TypeAlias = Literal["helps", "equivalent", "harms", "undecided"]
 Part: TypeAlias = Literal["train", "val", "test"]
@@ -89,6 +89,16 @@ class ImageInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextInput:
+    """What a text network expects: at most ``tokens`` positions of ``input_ids`` and ``attention_mask``, ``[n, L]``."""
+
+    tokens: int  # positions beyond are cut off, and counted
+    pooling: Literal["mean", "cls", "last"]  # what the model was made for: its stage "embedding"
+    prefix: str = ""  # put before every text, as "query: " of some models
+    lower: bool = False  # whether texts are lower-cased before the tokenizer sees them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneSpec:
     """A pretrained network by name: everything that can be known without loading it."""
 
@@ -100,7 +110,7 @@ class BackboneSpec:
     dim: int  # columns of the last stage's features
     params: int
     licence: str
-    input: ImageInput
+    input: ImageInput | TextInput
     accuracy: float | None = None  # published ImageNet top-1 in 0..1, the static prior's second half
 
     @property
@@ -135,7 +145,10 @@ class Backbone(Protocol):
         ...
 
     def module(self) -> nn.Module:
-        """The network in eval mode, no head: ``[n, 3, h, w]`` to one pooled ``[n, d_s]`` tensor a stage, as a tuple."""
+        """The network in eval mode, no head: ``[n, 3, h, w]`` to one pooled ``[n, d_s]`` tensor a stage, as a tuple.
+
+        A text network takes ``(input_ids, attention_mask)``, both int64 ``[n, L]``.
+        """
         ...
 
     def state(self) -> Mapping[str, NDArray[Any]]:
@@ -144,6 +157,14 @@ class Backbone(Protocol):
 
     def weights_file(self) -> Path | None:
         """A safetensors file of the same weights where one lies on this machine: it spares building the network."""
+        ...
+
+
+class TextBackbone(Backbone, Protocol):
+    """A pretrained text network: the tokenizer comes with it."""
+
+    def tokenizer(self) -> Path:
+        """``tokenizer.json`` of the ``tokenizers`` library, a file on this machine."""
         ...
 
 
