@@ -93,7 +93,7 @@ class TextInput:
     """What a text network expects: at most ``tokens`` positions of ``input_ids`` and ``attention_mask``, ``[n, L]``."""
 
     tokens: int  # positions beyond are cut off, and counted
-    pooling: Literal["mean", "cls", "last"]  # what the model was made for: its stage "embedding"
+    pooling: Literal["mean", "cls", "last", "max", "sqrt", "weighted"]  # made for: of its stage "embedding"
     prefix: str = ""  # put before every text, as "query: " of some models
     lower: bool = False  # whether texts are lower-cased before the tokenizer sees them
 

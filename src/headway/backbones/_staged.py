@@ -42,6 +42,10 @@ class Staged(nn.Module):
 
 def build(frame: Frame, *, device: str = "cpu", head: bool = False) -> nn.Module:
     """The architecture in eval mode with its own random initialisation; on ``"meta"`` shapes only, at no cost."""
+    if frame.text is not None:
+        from headway.backbones import _text
+
+        return _text.build(frame, device=device)
     prepare()
     with torch.device(device):
         if frame.library == "torchvision":
