@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.backbones._network import Cut, Dense, Frame, Pooling, TextFrame
+from headway.backbones._hugging_face import quiet
 from headway.backbones._torchvision import prepare
 
 QUARTERS = 4  # a cut after each quarter of the depth but the last, whose states are pooled anyway
@@ -106,10 +107,10 @@ def build(frame: Frame, *, device: str = "cpu") -> nn.Module:
     with torch.device(device):
         config = configured(frame.text)
         kind = model_class(config)
-        model = kind(config, **_without_pooler(kind))  # attention as configured, not as the installation prefers
+        model = kind(config, **without_pooler(kind))  # attention as configured, not as the installation prefers
         if device != "meta":
             model.init_weights()
-        return Encoder(_reader(model, config), frame.text).eval()
+        return wrapped(model, config, frame.text)
 
 
 def filled(frame: Frame, tensors: Mapping[str, Tensor]) -> nn.Module:
@@ -119,10 +120,14 @@ def filled(frame: Frame, tensors: Mapping[str, Tensor]) -> nn.Module:
         net = build(frame, device="meta")
         net.load_state_dict(dict(tensors), assign=True)
         return net
-    with torch.random.fork_rng(devices=[]):  # building draws initial weights, and must not move anybody's numbers
-        net = build(frame)
-    net.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    return net
+    with quiet():
+        config = configured(frame.text)
+        kind = model_class(config)
+        state = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+        model = kind.from_pretrained(
+            None, config=config, state_dict=state, dtype=torch.float32, **without_pooler(kind)
+        )
+    return wrapped(model, config, frame.text)
 
 
 def configured(text: TextFrame) -> Any:
@@ -157,15 +162,15 @@ def cuts_of(net: nn.Module, width: int) -> tuple[Cut, ...]:
     return tuple(Cut(f"{name}.{k - 1}", width, "nlc") for k in after)
 
 
-def _without_pooler(kind: Any) -> dict[str, bool]:
+def without_pooler(kind: Any) -> dict[str, bool]:
     """A pooler was trained for another task and is no part of any stage."""
     return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}
 
 
-def _reader(model: Any, config: Any) -> nn.Module:
-    """The part that reads: of an encoder-decoder its encoder."""
-    found: nn.Module = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
-    return found
+def wrapped(model: Any, config: Any, text: TextFrame) -> Encoder:
+    """A transformers model with what pools it, in eval mode; of an encoder-decoder the encoder."""
+    reader = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
+    return Encoder(reader, text).eval()
 
 
 def _dense(layer: Dense) -> nn.Module:

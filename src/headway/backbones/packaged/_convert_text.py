@@ -6,6 +6,8 @@ refused. Weights that come quantised are dequantised exactly in float32 and kept
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import struct
@@ -92,7 +94,7 @@ def gguf(path: Path, shapes: Shapes) -> Arrays:
     """A GGUF file, dequantised by transformers' own reader."""
     from headway.backbones._hugging_face import quiet
 
-    with quiet():
+    with quiet(), contextlib.redirect_stderr(io.StringIO()):  # its reader of GGUF files draws bars of its own
         from transformers import AutoModel
 
         model = AutoModel.from_pretrained(path.parent, gguf_file=path.name)
