@@ -15,15 +15,18 @@ from headway.backbones.packaged.records import RECORDS
 from headway.errors import ModelError, did_you_mean
 from headway.types import Backbone, BackboneSource, BackboneSpec
 
-__all__ = ["Cut", "Frame", "Network", "open", "resolve", "search", "sibling"]
+__all__ = ["Cut", "Frame", "Network", "listed", "look_up", "open", "resolve", "search", "sibling"]
+
+MODALITIES = ("image", "text")
 
 
 def resolve(patterns: Sequence[str] = (), *, modality: str, offline: bool) -> tuple[BackboneSpec, ...]:
     """The specs that any of the patterns names, in the patterns' order, each once.
 
     A pattern is a glob over ``source:arch.weights``, or one exact name, with ``@`` and a revision or a weights file
-    where wanted. Without ``source:`` it is looked for among the packaged networks, then among timm's; random ones
-    must be asked for. No pattern: the packaged networks that were trained on everyday photographs.
+    where wanted. Without ``source:`` it is looked for among the packaged networks, then among timm's, or for text among
+    those of the hub that are on this machine; random ones must be asked for. No pattern: the packaged networks that
+    were trained on everyday photographs, or on any text.
 
     Raises :class:`ModelError` for a pattern that names nothing, with the closest names.
 
@@ -52,10 +55,38 @@ def open(spec_or_name: BackboneSpec | str, *, offline: bool) -> Backbone:
 
 
 def search(text: str, *, modality: str = "image") -> tuple[BackboneSpec, ...]:
-    """Every packaged and timm network whose name or licence holds all words of ``text``, packaged ones first."""
+    """Every network of a modality whose name or licence holds all words of ``text``, packaged ones first."""
     words = text.lower().split()
-    listed = [spec for source in ("packaged", "timm") for spec in _source(source).candidates(modality, offline=True)]
+    listed = [spec for source in _searched(modality) for spec in _source(source).candidates(modality, offline=True)]
     return tuple(spec for spec in listed if all(word in f"{spec.name} {spec.licence}".lower() for word in words))
+
+
+def listed(source: str, *, modality: str) -> tuple[BackboneSpec, ...]:
+    """Every network of a source that can be listed without a network connection.
+
+    Raises :class:`ModelError` for an unknown source or modality.
+    """
+    _known(modality)
+    return tuple(_source(source).candidates(modality, offline=True))
+
+
+def look_up(name: str, *, modality: str = "") -> tuple[BackboneSpec, ...]:
+    """The specs that a name or pattern has, of one modality, or of the first that knows it.
+
+    Raises :class:`ModelError` as :func:`resolve` does.
+    """
+    if modality:
+        _known(modality)
+        return resolve([name], modality=modality, offline=True)
+    if spec := [spec for spec in packaged.candidates("text", offline=True) if fnmatch.fnmatchcase(spec.name, name)]:
+        return tuple(spec)
+    try:
+        return resolve([name], modality="image", offline=True)
+    except ModelError as error:
+        try:
+            return resolve([name], modality="text", offline=True)
+        except ModelError:
+            raise error from None
 
 
 def sibling(backbone: Backbone, *, seed: int) -> Backbone:
@@ -67,7 +98,7 @@ def sibling(backbone: Backbone, *, seed: int) -> Backbone:
 
 def _matches(pattern: str, modality: str, *, offline: bool) -> Iterable[BackboneSpec]:
     named = pattern.partition("@")[0]
-    sources = [named.partition(":")[0]] if ":" in named else ["packaged", "timm"]
+    sources = [named.partition(":")[0]] if ":" in named else _searched(modality)
     known: list[str] = []
     for source in sources:
         listed = _source(source).candidates(modality, offline=offline)
@@ -82,6 +113,16 @@ def _matches(pattern: str, modality: str, *, offline: bool) -> Iterable[Backbone
         given=repr(pattern),
         todo=did_you_mean(pattern, known) or "See `headway models list` and `headway models search TEXT`",
     )
+
+
+def _searched(modality: str) -> Sequence[str]:
+    """The sources of a modality that have names of their own, in the order in which they are looked through."""
+    return ("packaged", "timm") if modality == "image" else ("packaged", "sentence_transformers", "transformers")
+
+
+def _known(modality: str) -> None:
+    if modality not in MODALITIES:
+        raise ModelError("no networks of that modality", given=repr(modality), allowed=", ".join(MODALITIES))
 
 
 def _is_packaged(name: str) -> bool:

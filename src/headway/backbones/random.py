@@ -1,7 +1,8 @@
 """``random:`` the architecture of another network with random weights: what a transfer is compared against.
 
 ``random:efficientnet_lite0.in1k`` is ``packaged:efficientnet_lite0.in1k`` with random weights, ``random:resnet50``
-timm's resnet50; ``@3`` draws them from seed 3. The numbers come from the architecture's own initialisation.
+timm's resnet50, ``random:transformers:google/bert-mini`` that of another source; ``@3`` draws them from seed 3. The
+numbers come from the architecture's own initialisation.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from headway import plugins
 from headway.backbones import packaged
 from headway.backbones import timm as timm_source
 from headway.backbones._network import Frame, Network
@@ -25,19 +27,32 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_NAMED_BY_SOURCE = ("transformers", "sentence_transformers", "vectors")  # by folders and names of the hub
+
+
 def candidates(modality: str, *, offline: bool) -> Sequence[BackboneSpec]:
     """The packaged networks with random weights. Any architecture of timm can be named besides."""
     return tuple(_spec(spec, seed=0) for spec in packaged.candidates(modality, offline=offline))
 
 
-def load(name: str, *, offline: bool) -> Network:  # noqa: ARG001 (every source takes it)
+def load(name: str, *, offline: bool) -> Network:
     """``ARCH`` or ``ARCH.WEIGHTS`` (whose input size and stages are taken), optionally ``@SEED``."""
-    plain, _, seed = name.partition("@")
+    plain, _, seed = name.partition("@") if ":" not in name else _parted(name)
     if seed and not seed.isdecimal():
         raise ModelError("a random network's revision is its seed", given=f"random:{name}", allowed="a whole number")
     if plain in {record.name for record in RECORDS}:
         return sibling(packaged.load(plain, offline=False), seed=int(seed or 0))
+    if ":" in plain:
+        source, _, rest = plain.partition(":")
+        other: Network = plugins.load("backbones", source).load(rest, offline=offline)
+        return sibling(other, seed=int(seed or 0))
     return sibling(timm_source.architecture(plain), seed=int(seed or 0))
+
+
+def _parted(name: str) -> tuple[str, str, str]:
+    """Of a path the last ``@`` counts, where a number stands behind it."""
+    plain, at, seed = name.rpartition("@")
+    return (plain, at, seed) if seed.isdecimal() else (name, "", "")
 
 
 def sibling(backbone: Backbone, *, seed: int) -> Network:
@@ -62,13 +77,16 @@ def sibling(backbone: Backbone, *, seed: int) -> Network:
 
 
 def _spec(spec: BackboneSpec, *, seed: int) -> BackboneSpec:
-    return replace(spec, source="random", revision=str(seed), accuracy=None)
+    arch = f"{spec.source}:{spec.arch}" if spec.source in _NAMED_BY_SOURCE else spec.arch
+    return replace(spec, source="random", arch=arch, revision=str(seed), accuracy=None)
 
 
 def _key(frame: Frame, drawn: int) -> str:
     # Another release may initialise differently or use its random numbers in another order
-    releases = [f"{name} {version(name)}" for name in ("torch", frame.library)]
-    return hashlib.sha256(repr((frame, drawn, releases)).encode()).hexdigest()
+    libraries = ("torch",) if frame.library == "headway" else ("torch", frame.library)
+    releases = [f"{name} {version(name)}" for name in libraries]
+    facts = (frame, drawn, releases) if frame.text is None else (frame, frame.text, drawn, releases)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def _drawn(frame: Frame, drawn: int) -> nn.Module:

@@ -47,7 +47,7 @@ def candidates(modality: str, *, offline: bool) -> Sequence[BackboneSpec]:  # no
     if modality != "text":
         return ()
     found = _checkpoint.in_hub_cache(having="modules.json")
-    return tuple(transformers_source._unopened("sentence_transformers", name) for name in found)
+    return tuple(transformers_source.unopened("sentence_transformers", name) for name in found)
 
 
 def load(name: str, *, offline: bool) -> Network:
@@ -80,7 +80,7 @@ def load(name: str, *, offline: bool) -> Network:
     files = [*_checkpoint.weight_files(below), *(_weights(folder) for folder in layers)]
     key = _checkpoint.weights_key(found.folder, files, frame=(network.frame, network.frame.text))
     _checkpoint.check_revision(found, key)
-    spec = replace(network.spec, revision=key[:12], licence=transformers_source._licence(found))
+    spec = replace(network.spec, revision=key[:12], licence=transformers_source.licence(found))
     loaded = partial(_loaded, network, tuple(layers)) if layers else network.load
     return replace(network, spec=spec, weights_key=key, load=loaded)
 

@@ -33,7 +33,7 @@ def candidates(modality: str, *, offline: bool) -> Sequence[BackboneSpec]:  # no
         return ()
     listed = _checkpoint.in_hub_cache(having="config.json")
     sentences = set(_checkpoint.in_hub_cache(having="modules.json"))
-    return tuple(_unopened("transformers", name) for name in listed if name not in sentences)
+    return tuple(unopened("transformers", name) for name in listed if name not in sentences)
 
 
 def load(name: str, *, offline: bool) -> Network:
@@ -58,8 +58,7 @@ def opened(found: Found, *, source: str, text: TextFrame | None = None, expects:
     own: Pooling = "mean" if reads_ahead else "last"
     text = text or TextFrame(config="", width=config.hidden_size, pooling=own)
     wanted: tuple[Pooling, ...] = ("cls", "mean") if reads_ahead else ("mean", "last")
-    plain = not text.dense and not text.normalise
-    further = tuple(how for how in wanted if how != text.pooling or (how == "mean" and not plain and text.dense))
+    further = tuple(how for how in wanted if how != text.pooling or text.dense)
     text = replace(text, config=json.dumps(facts, sort_keys=True), width=config.hidden_size, poolings=further)
     frame = Frame(library="transformers", arch=config.model_type, text=text)
     tokens = _checkpoint.longest(found.folder, config.to_dict())
@@ -72,11 +71,11 @@ def opened(found: Found, *, source: str, text: TextFrame | None = None, expects:
     words = partial(_checkpoint.tokenizer, found, rows=int(config.vocab_size), check_pad=pad)
     words()  # another network's tokenizer is found out now
     spec = replace(
-        _unopened(source, found.name),
+        unopened(source, found.name),
         revision=key[:12],
         dim=text.dense[-1].outputs if text.dense else text.width,
         params=sum(p.numel() for p in net.parameters()),
-        licence=_licence(found),
+        licence=licence(found),
         input=expects,
     )
     return Network(
@@ -89,7 +88,7 @@ def opened(found: Found, *, source: str, text: TextFrame | None = None, expects:
     )
 
 
-def _unopened(source: str, name: str) -> BackboneSpec:
+def unopened(source: str, name: str) -> BackboneSpec:
     return BackboneSpec(
         source=source,
         arch=name,
@@ -167,7 +166,7 @@ def _loaded(found: Found, frame: Frame) -> nn.Module:
     return _text.wrapped(model, config, frame.text)
 
 
-def _licence(found: Found) -> str:
+def licence(found: Found) -> str:
     """What the model card's first lines say."""
     path = found.folder / "README.md"
     if path.is_file():

@@ -20,45 +20,54 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+Modality = Annotated[str, typer.Option(metavar="M", help="image or text.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
 @app.command("list")
 @guarded
 def list_(
-    source: Annotated[str, typer.Option(metavar="S", help="packaged, timm or random.")] = "packaged",
+    source: Annotated[
+        str,
+        typer.Option(metavar="S", help="packaged, timm, transformers, sentence_transformers or random."),
+    ] = "packaged",
+    modality: Modality = "image",
     json: Json = False,
 ) -> None:
     """The networks of a source."""
-    from headway.backbones import resolve
+    from headway import backbones
 
-    specs = resolve([f"{source}:*"], modality="image", offline=True)
-    _show(specs, json=json)
-    if source == "packaged" and not json:
+    _show(backbones.listed(source, modality=modality), json=json)
+    if source == "packaged" and not json and modality == "image":
         say("More: headway models list --source timm, headway models search TEXT")
+    elif source == "packaged" and not json:
+        say("More: transformers:ORG/NAME, sentence_transformers:ORG/NAME, a local folder, vectors:FILE")
 
 
 @app.command()
 @guarded
 def search(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="Words in a network's name or licence.")],
+    modality: Modality = "image",
     json: Json = False,
 ) -> None:
     """The networks whose name or licence holds all words of a text, packaged ones first."""
     from headway import backbones
 
-    _show(backbones.search(text), json=json)
+    _show(backbones.search(text, modality=modality), json=json)
 
 
 @app.command()
 @guarded
 def info(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A network's name, as listed.")], json: Json = False
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A network's name, as listed.")],
+    modality: Annotated[str, typer.Option(metavar="M", help="image or text; without it, whichever has it.")] = "",
+    json: Json = False,
 ) -> None:
     """Everything that is known of a network without building it."""
-    from headway.backbones import resolve
+    from headway import backbones
 
-    specs = resolve([name], modality="image", offline=True)
+    specs = backbones.look_up(name, modality=modality)
     if json:
         say_json(_facts(specs[0]) if len(specs) == 1 else [_facts(spec) for spec in specs])
         return
