@@ -186,7 +186,9 @@ def _layout(path: Path) -> tuple[bool, bool]:
     if start.startswith(_FASTTEXT_MAGIC):
         raise _refused(path, "fastText's own binary model", "Export its word vectors as .vec")
     if start[:1] in (b"\x80", b"P") and (start[:2] == b"PK" or start[1:2] < b"\x08"):
-        raise _refused(path, "a pickle or an archive", "gensim's save_word2vec_format writes a file that is safe to read")
+        raise _refused(
+            path, "a pickle or an archive", "gensim's save_word2vec_format writes a file that is safe to read"
+        )
     first, _, rest = start.partition(b"\n")
     parts = first.split()
     header = len(parts) == 2 and all(part.isdigit() for part in parts)
