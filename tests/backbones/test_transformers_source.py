@@ -186,7 +186,7 @@ def test_another_networks_tokenizer_is_refused(bert: Path, change: dict[str, Any
 
 def test_a_damaged_or_absent_tokenizer_is_refused(bert: Path) -> None:
     (bert / "tokenizer.json").write_text("{}")
-    with pytest.raises(ModelError, match="tokenizer .* cannot be read"):
+    with pytest.raises(ModelError, match=r"tokenizer .* cannot be read"):
         backbones.open(f"transformers:{bert}", offline=True)
     (bert / "tokenizer.json").unlink()
     with pytest.raises(ModelError, match="no tokenizer that can be used"):
@@ -198,10 +198,12 @@ def test_a_slow_tokenizer_is_converted(bert: Path) -> None:
 
     names = json.loads((bert / "tokenizer.json").read_text())["model"]["vocab"]
     (bert / "tokenizer.json").unlink()
-    (bert / "vocab.txt").write_text("\n".join(names))
+    (bert / "vocab.txt").write_text("\n".join(names))  # its [MASK] is added by the conversion, and taken out again
     _edit(bert / "tokenizer_config.json", tokenizer_class="BertTokenizer")
     network = backbones.open(f"transformers:{bert}", offline=True)
-    assert Tokenizer.from_file(str(network.tokenizer())).encode("a B").tokens == ["[CLS]", "a", "b", "[SEP]"]
+    words = Tokenizer.from_file(str(network.tokenizer()))
+    assert words.encode("a B").tokens == ["[CLS]", "a", "b", "[SEP]"]
+    assert words.get_vocab_size() == 40
 
 
 def test_weights_that_do_not_fit_or_could_run_are_refused(bert: Path) -> None:

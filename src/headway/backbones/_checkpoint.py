@@ -123,7 +123,7 @@ def tokenizer(found: Found, *, rows: int, check_pad: int | None) -> Path:
         except Exception as error:  # the library raises nothing narrower
             raise ModelError(f"the tokenizer of {found.name} cannot be read", given=str(error)) from None
     else:
-        words = _converted(found)
+        words = _without_strangers(_converted(found), rows)
     _check(words, found, rows=rows, check_pad=check_pad)
     content = bare(words)
     key = hashlib.sha256(content.encode()).hexdigest()
@@ -165,6 +165,15 @@ def _converted(found: Found) -> Any:
             allowed="tokenizer.json, or files that transformers converts to it",
             todo="Save it once with tokenizer.save_pretrained(FOLDER) of a fast tokenizer",
         ) from None
+
+
+def _without_strangers(words: Any, rows: int) -> Any:
+    """Without special tokens that the network has no embedding for: conversion adds those of the tokenizer's family."""
+    from tokenizers import Tokenizer
+
+    facts = json.loads(words.to_str())
+    facts["added_tokens"] = [token for token in facts["added_tokens"] if token["id"] < rows or not token["special"]]
+    return Tokenizer.from_str(json.dumps(facts))
 
 
 def _check(words: Any, found: Found, *, rows: int, check_pad: int | None) -> None:
