@@ -242,6 +242,25 @@ def test_names_that_are_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         backbones.open("transformers:a b", offline=True)
 
 
+def test_offline_nothing_is_asked_of_the_network(monkeypatch: pytest.MonkeyPatch, bert: Path) -> None:
+    import socket
+
+    def reached(*_: Any) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", reached)
+    monkeypatch.setattr(socket, "getaddrinfo", reached)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    for source in ("packaged", "transformers", "sentence_transformers", "vectors", "random"):
+        backbones.listed(source, modality="text")
+    assert backbones.search("minilm", modality="text")
+    assert backbones.look_up("packaged:minilm_l6.sentences")[0].dim == 384
+    assert features(backbones.open(f"transformers:{bert}", offline=True), ["a"])[-1].shape == (1, 16)
+    for source in ("transformers", "sentence_transformers"):
+        with pytest.raises(WeightsMissing, match="offline"):
+            backbones.open(f"{source}:google/bert-nowhere", offline=True)
+
+
 def test_only_what_the_hubs_cache_has_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     listed = {"config.json": ("org/plain", "org/sentences"), "modules.json": ("org/sentences",)}
     monkeypatch.setattr(_checkpoint, "in_hub_cache", lambda *, having: listed[having])
