@@ -21,7 +21,7 @@ def _json(*arguments: str) -> Any:
 def test_text_networks_are_listed_searched_and_looked_up() -> None:
     listed = _json("list", "--modality", "text")
     assert {spec["modality"] for spec in listed} == {"text"}
-    assert [spec["name"] for spec in listed][0] == "packaged:minilm_l6.sentences"
+    assert listed[0]["name"] == "packaged:minilm_l6.sentences"
     assert all(spec["dim"] and spec["params"] and spec["licence"] for spec in listed)
     found = _json("search", "minilm apache", "--modality", "text")
     assert [spec["arch"] for spec in found] == ["minilm_l6", "minilm_l3"]
