@@ -1,6 +1,6 @@
 """The torch side of a text backbone: build an architecture, find its cuts, pool every stage in one pass.
 
-A text network is called ``net(input_ids, attention_mask)``, both int64 ``[n, L]``, and gives its embedding ``[n, dim]``.
+A text network is called ``net(input_ids, attention_mask)``, both int64 ``[n, L]``; it gives its embedding ``[n, dim]``.
 Texts are padded on the right, with any id. Imported only by functions that need a network, because it imports torch.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headway.backbones._network import Cut, Dense, Frame, Pooling, TextFrame
 from headway.backbones._hugging_face import quiet
+from headway.backbones._network import Cut, Dense, Frame, Pooling, TextFrame
 from headway.backbones._torchvision import prepare
 
 QUARTERS = 4  # a cut after each quarter of the depth but the last, whose states are pooled anyway
@@ -124,9 +124,7 @@ def filled(frame: Frame, tensors: Mapping[str, Tensor]) -> nn.Module:
         config = configured(frame.text)
         kind = model_class(config)
         state = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
-        model = kind.from_pretrained(
-            None, config=config, state_dict=state, dtype=torch.float32, **without_pooler(kind)
-        )
+        model = kind.from_pretrained(None, config=config, state_dict=state, dtype=torch.float32, **without_pooler(kind))
     return wrapped(model, config, frame.text)
 
 

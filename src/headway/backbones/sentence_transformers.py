@@ -127,7 +127,9 @@ def _dense(folder: Path, name: str) -> Dense:
     facts = _checkpoint.read_json(folder / "config.json")
     activation = str(facts.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
     if activation not in _ACTIVATIONS:
-        raise ModelError(f"{name} has an activation that is not known", given=activation, allowed=", ".join(_ACTIVATIONS))
+        raise ModelError(
+            f"{name} has an activation that is not known", given=activation, allowed=", ".join(_ACTIVATIONS)
+        )
     return Dense(int(facts["in_features"]), int(facts["out_features"]), bool(facts.get("bias", True)), activation)
 
 
@@ -143,7 +145,9 @@ def _expects(folder: Path, below: Path, pooling: Pooling, name: str) -> TextInpu
     prompt = facts.get("default_prompt_name")
     prompts = facts.get("prompts") or {}
     if prompt is not None and prompt not in prompts:
-        raise ModelError(f"{name} has no prompt of the name it uses", given=prompt, allowed=", ".join(prompts) or "none")
+        raise ModelError(
+            f"{name} has no prompt of the name it uses", given=prompt, allowed=", ".join(prompts) or "none"
+        )
     return TextInput(
         tokens=int(limit) if limit else _checkpoint.longest(below, config),
         pooling=pooling,
