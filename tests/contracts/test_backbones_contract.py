@@ -14,10 +14,12 @@ import pytest
 from headway import backbones, plugins
 from headway.backbones import packaged
 from headway.errors import ModelError
-from headway.types import BackboneSpec
+from headway.types import BackboneSpec, TextInput
 
 SOURCES = plugins.names("backbones")
 PACKAGED = [spec.name for spec in packaged.candidates("image", offline=True)]
+PACKAGED_TEXT = [spec.name for spec in packaged.candidates("text", offline=True)]
+BY_NAME = ("packaged", "random", "timm")  # sources that list networks on any machine
 # One small network a family, its input as small as the architecture takes it: no weights are needed
 TIMM = [
     "test_byobnet",
@@ -49,14 +51,15 @@ FAMOUS = [
 
 
 def test_sources_are_the_ones_we_know() -> None:
-    assert SOURCES == ("packaged", "random", "timm")
+    assert SOURCES == ("packaged", "random", "sentence_transformers", "timm", "transformers", "vectors")
     assert len(PACKAGED) == 8
+    assert len(PACKAGED_TEXT) == 6
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_candidates_are_specs_of_that_source(source: str) -> None:
     listed = plugins.load("backbones", source).candidates("image", offline=True)
-    assert len(listed) >= 8
+    assert len(listed) >= 8 if source in BY_NAME else not listed
     assert len({spec.id for spec in listed}) == len(listed)
     for spec in listed:
         assert isinstance(spec, BackboneSpec)
@@ -69,6 +72,18 @@ def test_candidates_are_specs_of_that_source(source: str) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
+def test_candidates_for_text_are_specs_of_that_source(source: str) -> None:
+    listed = plugins.load("backbones", source).candidates("text", offline=True)
+    assert len(listed) >= 6 or source not in ("packaged", "random")
+    assert len({spec.id for spec in listed}) == len(listed)
+    for spec in listed:
+        assert (spec.source, spec.modality) == (source, "text")
+        assert isinstance(spec.input, TextInput)
+        assert spec.input.tokens >= 8
+        assert spec.licence
+
+
+@pytest.mark.parametrize("source", BY_NAME)
 def test_an_unknown_name_is_a_model_error_with_the_closest_names(source: str) -> None:
     known = plugins.load("backbones", source).candidates("image", offline=True)[0]
     with pytest.raises(ModelError, match="Did you mean"):
@@ -80,7 +95,8 @@ def test_an_unknown_name_is_a_model_error_with_the_closest_names(source: str) ->
     "name",
     [
         *PACKAGED,
-        *(f"random:{name.partition(':')[2]}@5" for name in PACKAGED),
+        *PACKAGED_TEXT,
+        *(f"random:{name.partition(':')[2]}@5" for name in (*PACKAGED, *PACKAGED_TEXT)),
         *(f"random:{arch}@7" for arch in (*TIMM, "resnet18.a1_in1k", "resnet18", "botnet50ts_256")),
         *("timm:test_resnet", "timm:test_resnet.r160_in1k", "timm:test_mambaout"),
     ],
@@ -107,10 +123,12 @@ def test_listing_choosing_and_opening_packaged_networks_imports_neither_torch_no
     code = (
         "import sys\n"
         "from headway import backbones\n"
-        "for spec in backbones.resolve(['packaged:*'], modality='image', offline=True):\n"
+        "listed = [backbones.listed('packaged', modality=m) for m in ('image', 'text')]\n"
+        "for spec in (spec for specs in listed for spec in specs):\n"
         "    b = backbones.open(spec, offline=False)\n"
         "    assert len(b.weights_key) == 64 and b.stages[-1] == 'embedding' and b.dims[-1] == spec.dim\n"
-        "assert not {'torch', 'timm', 'torchvision', 'onnx', 'h5py'} & set(sys.modules), 'a heavy import'\n"
+        "heavy = {'torch', 'timm', 'torchvision', 'transformers', 'tokenizers', 'onnx', 'h5py'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -107,7 +107,10 @@ def _matches(pattern: str, modality: str, *, offline: bool) -> Iterable[Backbone
             return matched
         known += [spec.name if ":" in named else spec.name.partition(":")[2] for spec in listed]
     if not any(mark in named for mark in "*?["):
-        return [open(pattern, offline=offline).spec]
+        spec = open(pattern, offline=offline).spec
+        if spec.modality != modality:
+            raise ModelError(f"{spec.name} is no {modality} network", given=f"one for {spec.modality}")
+        return [spec]
     raise ModelError(
         "no model matches the pattern",
         given=repr(pattern),

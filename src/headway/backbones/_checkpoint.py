@@ -1,4 +1,4 @@
-"""A folder of a Hugging Face checkpoint, local or from the hub, and its tokenizer: found, hashed, checked; never run."""
+"""A Hugging Face checkpoint, local or from the hub, and its tokenizer: found, hashed, checked, never run."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def tokenizer(found: Found, *, rows: int, check_pad: int | None) -> Path:
         except Exception as error:  # the library raises nothing narrower
             raise ModelError(f"the tokenizer of {found.name} cannot be read", given=str(error)) from None
     else:
-        words = _converted(found)
+        words = _without_strangers(_converted(found), rows)
     _check(words, found, rows=rows, check_pad=check_pad)
     content = bare(words)
     key = hashlib.sha256(content.encode()).hexdigest()
@@ -158,13 +158,22 @@ def _converted(found: Found) -> Any:
         if not made.is_fast:
             raise ValueError(f"{type(made).__name__} has no fast form")
         return made.backend_tokenizer
-    except (ValueError, OSError, ImportError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # the tokenizers library raises nothing narrower
         raise ModelError(
             f"{found.name} has no tokenizer that can be used",
             given=(str(error).strip().splitlines() or ["nothing"])[0][:200],
             allowed="tokenizer.json, or files that transformers converts to it",
             todo="Save it once with tokenizer.save_pretrained(FOLDER) of a fast tokenizer",
         ) from None
+
+
+def _without_strangers(words: Any, rows: int) -> Any:
+    """Without special tokens that the network has no embedding for: conversion adds those of the tokenizer's family."""
+    from tokenizers import Tokenizer
+
+    facts = json.loads(words.to_str())
+    facts["added_tokens"] = [token for token in facts["added_tokens"] if token["id"] < rows or not token["special"]]
+    return Tokenizer.from_str(json.dumps(facts))
 
 
 def _check(words: Any, found: Found, *, rows: int, check_pad: int | None) -> None:
@@ -245,9 +254,7 @@ def _from_hub(source: str, name: str, *, offline: bool) -> Path:
             folder = Path(snapshot_download(name, allow_patterns=_TORCH))
         return folder
     except HFValidationError:
-        raise ModelError(
-            "this cannot be the name of a model", given=repr(name), allowed="ORG/NAME", todo=todo
-        ) from None
+        raise ModelError("no model can have this name", given=repr(name), allowed="ORG/NAME", todo=todo) from None
     except LocalEntryNotFoundError:
         if offline:
             raise WeightsMissing(f"offline, and huggingface.co/{name} is not here", todo=todo) from None

@@ -6,7 +6,7 @@ Both look every token up in a table first. They have the interface of :class:`he
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,10 @@ _EPS = 1e-12
 
 class Table(nn.Module):
     """Quantised word embeddings: ``[n, L]`` ids to ``[n, L, width]``; the table stays in bytes."""
+
+    weight: Tensor
+    scale: Tensor
+    low: Tensor
 
     def __init__(self, rows: int, width: int) -> None:
         super().__init__()
@@ -96,6 +100,9 @@ class WordVectors(nn.Module):
     the weighted mean, 0 for what is no known word.
     """
 
+    rows: Tensor
+    weights: Tensor
+
     def __init__(self, text: TextFrame) -> None:
         super().__init__()
         sizes = json.loads(text.config)
@@ -115,4 +122,7 @@ class WordVectors(nn.Module):
         return self.embed(*self.hidden(input_ids, attention_mask))
 
 
-MODULES: dict[str, Any] = {"universal-sentence-encoder": UniversalSentenceEncoder, "word-vectors": WordVectors}
+MODULES: dict[str, Callable[[TextFrame], nn.Module]] = {
+    "universal-sentence-encoder": UniversalSentenceEncoder,
+    "word-vectors": WordVectors,
+}

@@ -1,6 +1,6 @@
 """The torch side of a text backbone: build an architecture, find its cuts, pool every stage in one pass.
 
-A text network is called ``net(input_ids, attention_mask)``, both int64 ``[n, L]``, and gives its embedding ``[n, dim]``.
+A text network is called ``net(input_ids, attention_mask)``, both int64 ``[n, L]``; it gives its embedding ``[n, dim]``.
 Texts are padded on the right, with any id. Imported only by functions that need a network, because it imports torch.
 """
 

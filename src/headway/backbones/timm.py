@@ -92,8 +92,10 @@ def _network(plain: str) -> Network:
     config = _config(plain)
     frame = Frame(library="timm", arch=plain.partition(".")[0])
     spec = _spec(config, plain)
+    expects = spec.input
+    assert isinstance(expects, ImageInput)
     try:
-        cuts, dim, params = probe(frame, height=spec.input.height, width=spec.input.width)
+        cuts, dim, params = probe(frame, height=expects.height, width=expects.width)
     except (RuntimeError, NotImplementedError, TypeError, AttributeError, IndexError) as error:
         raise ModelError(
             f"timm's {frame.arch} cannot be used as a feature extractor: {str(error).splitlines()[0]}"

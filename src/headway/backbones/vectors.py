@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import json
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -164,12 +165,18 @@ def _read(path: Path) -> tuple[list[str], NDArray[np.float32], NDArray[np.float6
     counted = path.with_name(f"{path.name}.vocab")
     counted_path = str(counted) if counted.is_file() else None
     logging.getLogger("gensim").setLevel(logging.WARNING)
-    try:
-        found: Any = KeyedVectors.load_word2vec_format(
-            str(path), binary=binary, no_header=not header, unicode_errors="replace", fvocab=counted_path
-        )
-    except (ValueError, EOFError, KeyError, IndexError, OverflowError) as error:
-        raise _refused(path, str(error).splitlines()[0][:200]) from None
+    found: Any = None
+    reason = ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # gensim leaves a file without a header open
+        try:
+            found = KeyedVectors.load_word2vec_format(
+                str(path), binary=binary, no_header=not header, unicode_errors="replace", fvocab=counted_path
+            )
+        except (ValueError, EOFError, KeyError, IndexError, OverflowError) as error:
+            reason = str(error).splitlines()[0][:200] or type(error).__name__
+    if found is None:
+        raise _refused(path, reason)
     if not np.isfinite(found.vectors).all():
         raise _refused(path, "numbers that are not finite")
     counts = None

@@ -82,12 +82,14 @@ def _show(specs: Sequence[BackboneSpec], *, json: bool) -> None:
     if json:
         say_json([_facts(spec) for spec in specs])
         return
-    shown = table(f"{len(specs)} networks", "=name", ">features", ">parameters", ">ImageNet top-1", "licence")
+    measured = any(spec.modality == "image" for spec in specs)
+    columns = ["=name", ">features", ">parameters", *([">ImageNet top-1"] if measured else []), "licence"]
+    shown = table(f"{len(specs)} networks", *columns)
     for spec in specs:
-        top = "" if spec.accuracy is None else f"{spec.accuracy:.3f}"
+        top = ["" if spec.accuracy is None else f"{spec.accuracy:.3f}"] if measured else []
         # timm's networks are not built for a list, so their sizes are not known yet.
         size = f"{spec.params / 1e6:.1f} M" if spec.params else ""
-        add(shown, spec.name, spec.dim or "", size, top, spec.licence)
+        add(shown, spec.name, spec.dim or "", size, *top, spec.licence)
     console().print(shown)
 
 

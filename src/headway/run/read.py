@@ -147,6 +147,12 @@ class Run:
         if self.task == "seq2seq":
             return self._written(dataset, strict=strict, progress=progress)
         model = self._loaded()
+        if dataset.modality != model.modality:
+            raise DataError(
+                "this is not what the run was fitted on",
+                given=f"{dataset.modality} items: {', '.join(dataset.names[:3])}",
+                allowed=f"{model.modality} items",
+            )
         networks = self._compiled(model, batch=1 if len(dataset.names) <= SINGLE else None)
         modality = modality_of(dataset)
         fact = classical_fact(modality) if model.classical else None

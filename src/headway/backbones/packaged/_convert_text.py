@@ -11,6 +11,7 @@ import io
 import json
 import re
 import struct
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def e5_vocabulary(content: bytes) -> tuple[list[tuple[str, float]], int]:
     ends = np.frombuffer(content, "<u4", pieces + 1, offset := offset + 28)
     scores = np.frombuffer(content, "<f4", pieces, offset := offset + 4 * (pieces + 1))
     offset += 4 * pieces
-    names = [content[offset + a : offset + b].decode() for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    names = [content[offset + a : offset + b].decode() for a, b in pairwise(ends)]
     return list(zip(names, scores.astype(float).tolist(), strict=True)), offset + blob
 
 

@@ -248,6 +248,6 @@ TEXT_RECORDS: tuple[Record, ...] = (
         licence="MIT",
         words=Vocabulary(_SPACY, f"{_SPACY_FOLDER}/vectors", _words.spacy),
         general=False,
-        note="684,752 words share 20,000 vectors; words weigh alike, because the package does not say how frequent they are",
+        note="684,752 words share 20,000 vectors and weigh alike: the package does not say how frequent they are",
     ),
 )
