@@ -25,19 +25,19 @@ _FORMULA = re.compile(r"[=@\t\r]|[+-].*[(|!]", re.DOTALL)
 
 
 def predict_paths(
-    run: Run, paths: Sequence[str], *, strict: bool, progress: Progress | None
+    run: Run, paths: Sequence[str], *, text: Sequence[str], strict: bool, progress: Progress | None
 ) -> Iterator[tuple[str, Predictions]]:
     """Predictions a source, each with what stands before its items' names: a folder's names are relative to it."""
     if len(paths) == 1:
-        yield "", run.predict(paths[0], strict=strict, progress=progress)
+        yield "", run.predict(paths[0], text=text, strict=strict, progress=progress)
         return
     for files, named in groupby(paths, key=_is_item):
         if files:
-            yield "", run.predict(list(named), strict=strict, progress=progress)
+            yield "", run.predict(list(named), text=text, strict=strict, progress=progress)
             continue
         for path in named:
             before = f"{path.rstrip('/')}/" if Path(path).is_dir() else ""
-            yield before, run.predict(path, strict=strict, progress=progress)
+            yield before, run.predict(path, text=text, strict=strict, progress=progress)
 
 
 def rows(predictions: Predictions, before: str) -> Iterator[tuple[Cell, ...]]:

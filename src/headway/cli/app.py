@@ -36,8 +36,8 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A folder with a folder a class (or train/, val/, test/ of these), a table of paths and labels (CSV, "
-        "Parquet, JSONL), or a saved Hugging Face data set.",
+        help="A folder with a folder a class (or train/, val/, test/ of these), a table of paths or texts and labels "
+        "(CSV, Parquet, JSONL), or a saved Hugging Face data set.",
     ),
 ]
 Models = Annotated[
@@ -48,12 +48,16 @@ Label = Annotated[
     list[str] | None,
     typer.Option(metavar="COL", help="The table's column of labels; repeated: columns of 0 and 1, one a label."),
 ]
+Text = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COL", help="The table's column of texts; given twice: pairs. Not needed where it is plain."),
+]
 Task = Annotated[
     str,
     typer.Option(
         metavar="T",
-        help="classification, multilabel, regression or tagging; auto: classification, unless the labels are lists, or "
-        "many numbers that are not whole.",
+        help="classification, multilabel, regression, tagging or seq2seq (labels are texts to be written); auto: "
+        "classification, unless the labels are lists, or many numbers that are not whole.",
     ),
 ]
 Group = Annotated[
@@ -86,6 +90,7 @@ def fit(
     models: Models = None,
     budget: Annotated[str, typer.Option(help="Wall-clock time for the whole command: 90s, 2m, 1h.")] = "120s",
     label: Label = None,
+    text: Text = None,
     group: Group = None,
     task: Task = "auto",
     method: Annotated[
@@ -105,7 +110,7 @@ def fit(
     json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run's path and nothing else.")] = False,
 ) -> None:
-    """Choose, adapt, prove and save a model from labelled images."""
+    """Choose, adapt, prove and save a model from labelled images or texts."""
     deadline = _started(budget)
     from headway.cli._fit import claimed
     from headway.recipe import fit as fit_recipe
@@ -116,6 +121,7 @@ def fit(
             out=folder,
             models=_globs(models),
             label=label,
+            text=text,
             group=group,
             task=task,
             method=method,
@@ -146,6 +152,7 @@ def rank(
     models: Models = None,
     budget: Annotated[str, typer.Option(help="Wall-clock time for the whole command: 90s, 2m, 1h.")] = "300s",
     label: Label = None,
+    text: Text = None,
     group: Group = None,
     task: Task = "auto",
     seed: Seed = 0,
@@ -167,6 +174,7 @@ def rank(
             data,
             models=_globs(models),
             label=label,
+            text=text,
             group=group,
             task=task,
             seed=seed,
@@ -186,11 +194,12 @@ def rank(
 @guarded
 def predict(
     run: RunArgument,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Images, folders, globs or tables.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, folders, globs or tables.")],
+    text: Text = None,
     out: Annotated[str | None, typer.Option(metavar="FILE.csv", help="Default: standard output.")] = None,
     strict: Strict = False,
 ) -> None:
-    """Predict classes, labels or numbers of images, as CSV.
+    """Predict classes, labels, numbers, tags or texts, as CSV.
 
     The columns are item, prediction, probability and one a class; of several labels an item, a;b and a probability a
     label; of numbers, item and prediction. What a spreadsheet would take for a formula gets
@@ -207,7 +216,7 @@ def predict(
         return
     # One source after another: all are predicted before the first line, so that an error leaves no half a table.
     with live(quiet=False) as progress:
-        found = list(predict_paths(opened, paths, strict=strict, progress=progress))
+        found = list(predict_paths(opened, paths, text=text or (), strict=strict, progress=progress))
     with writer(out) as file:
         write_rows(file, [header(opened)])
         for before, predictions in found:
@@ -218,7 +227,14 @@ def predict(
 
 @app.command()
 @guarded
-def evaluate(run: RunArgument, data: Data, label: Label = None, strict: Strict = False, json: Json = False) -> None:
+def evaluate(
+    run: RunArgument,
+    data: Data,
+    label: Label = None,
+    text: Text = None,
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
     """Measure a run on labelled data that it never saw.
 
     Classes and labels are matched by their names.
@@ -227,7 +243,7 @@ def evaluate(run: RunArgument, data: Data, label: Label = None, strict: Strict =
     from headway.run import open_run
 
     with live(quiet=json) as progress:
-        found = evaluate_recipe(open_run(run), data, label=label, strict=strict, progress=progress)
+        found = evaluate_recipe(open_run(run), data, label=label, text=text, strict=strict, progress=progress)
     for line in finding_lines(found.findings):
         note(line)
     if json:

@@ -33,12 +33,18 @@ LEAST_EMBEDDING = 2.0  # seconds, however late it is: without some items of ever
 
 
 def read_data(
-    data: object, session: Session, *, label: str | Sequence[str] | None, group: str | None, task: str = "auto"
+    data: object,
+    session: Session,
+    *,
+    label: str | Sequence[str] | None,
+    group: str | None,
+    task: str = "auto",
+    text: str | Sequence[str] | None = None,
 ) -> Dataset:
     """The labelled data set."""
     with session.timed("read"):
         index = ContentIndex(session.cache / "content.sqlite")
-        dataset = read(data, label=label, group=group, task=task, strict=session.strict, index=index)
+        dataset = read(data, label=label, text=text, group=group, task=task, strict=session.strict, index=index)
     session.findings += [*dataset.findings, *health.check(dataset)]
     return dataset
 

@@ -29,6 +29,7 @@ def evaluate(
     data: object,
     *,
     label: str | Sequence[str] | None = None,
+    text: str | Sequence[str] | None = None,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -40,7 +41,16 @@ def evaluate(
     if run.task == "tagging":
         return _of_tags(run, data, label=label, strict=strict)
     index = ContentIndex(cache_dir() / "content.sqlite")
-    dataset = read(data, label=label, task=run.task, classes=run.classes, strict=strict, index=index)
+    dataset = read(
+        data,
+        label=label,
+        text=text,
+        task=run.task,
+        classes=run.classes,
+        modality=run.modality,
+        strict=strict,
+        index=index,
+    )
     predictions = run.predict_dataset(dataset, strict=strict, progress=progress)
     if dataset.targets is None:
         raise DataError("the data have no labels, so there is nothing to measure", given=dataset.name)

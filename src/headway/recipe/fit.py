@@ -38,6 +38,7 @@ def fit(
     models: Sequence[str] = (),
     budget: str | float = DEFAULT_BUDGET,
     label: str | Sequence[str] | None = None,
+    text: str | Sequence[str] | None = None,
     group: str | None = None,
     task: str = "auto",
     method: str | None = None,
@@ -52,13 +53,13 @@ def fit(
     """From labelled examples to a proven model in the folder ``out``.
 
     ``data`` is anything :func:`headway.data.read.read` takes; ``models`` are globs over names of ``headway models``
-    (none: the packaged general ones); ``task`` is "classification", "multilabel", "regression" or "auto", which is
-    classification unless the labels unmistakably ask for another; several ``label`` columns are labels that an item
-    has or has not. ``budget`` is wall-clock for everything, as ``"60s"`` or seconds. Without
-    ``method`` the ladder is climbed as far as it pays; ``"probe"`` stays with frozen features, and any file of
-    ``adapt/`` pins that method, ``cut`` the module after which training begins. Everything is chosen on validation
-    folds; the test set is touched once, after that. An interrupted fit is taken up by calling it again. Raises a
-    :class:`headway.errors.HeadwayError` that says what to do next.
+    (none: the packaged general ones); ``task`` is "classification", "multilabel", "regression", "seq2seq", "tagging" or
+    "auto", which is classification unless the labels unmistakably ask for another; several ``label`` columns are labels
+    that an item has or has not, and ``text`` names the column of a table's texts, or two of pairs. ``budget`` is
+    wall-clock for everything, as ``"60s"`` or seconds. Without ``method`` the ladder is climbed as far as it pays;
+    ``"probe"`` stays with frozen features, and any file of ``adapt/`` pins that method, ``cut`` the module after which
+    training begins. Everything is chosen on validation folds; the test set is touched once, after that. An interrupted
+    fit is taken up by calling it again. Raises a :class:`headway.errors.HeadwayError` that says what to do next.
 
     >>> import tempfile
     >>> from sklearn.datasets import load_digits
@@ -72,7 +73,7 @@ def fit(
     session = open_session(
         budget, seed=seed, device=device, offline=offline, strict=strict, deadline=deadline, progress=progress
     )
-    dataset = read_data(data, session, label=label, group=group, task=task)
+    dataset = read_data(data, session, label=label, text=text, group=group, task=task)
     start(folder, {"data": dataset.fingerprint, "models": list(models), "seed": seed, "device": device, **pin.plan})
 
     if dataset.task == "tagging":

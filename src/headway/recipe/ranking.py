@@ -41,6 +41,7 @@ def rank(
     models: Sequence[str] = (),
     budget: str | float = DEFAULT_BUDGET,
     label: str | Sequence[str] | None = None,
+    text: str | Sequence[str] | None = None,
     group: str | None = None,
     task: str = "auto",
     seed: int = 0,
@@ -57,7 +58,7 @@ def rank(
     session = open_session(
         budget, seed=seed, device=device, offline=offline, strict=strict, deadline=deadline, progress=progress
     )
-    dataset = _without_test(read_data(data, session, label=label, group=group, task=task))
+    dataset = _without_test(read_data(data, session, label=label, text=text, group=group, task=task))
     members = open_models(models, dataset.modality, session)
     dataset, members = embed_all(dataset, members, session)
     lines = rank_members(members, _arena(dataset, session), session)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,10 @@ class Run:
         return str(self.manifest.get("task", "classification"))
 
     @property
+    def modality(self) -> str:
+        return str(self.manifest.get("modality", "image"))
+
+    @property
     def classes(self) -> tuple[str, ...]:
         return tuple(self.manifest["classes"])
 
@@ -127,8 +131,17 @@ class Run:
             raise RunError("the run's model cannot be read", given=f"{folder} ({error})", todo="Fit again") from error
         return model
 
-    def predict(self, data: object, *, strict: bool = False, progress: Progress | None = None) -> Predictions:
-        """Classes, labels or numbers of images, folders, globs, tables or arrays; their own labels are not looked at.
+    def predict(
+        self,
+        data: object,
+        *,
+        text: str | Sequence[str] | None = None,
+        strict: bool = False,
+        progress: Progress | None = None,
+    ) -> Predictions:
+        """What the run answers to files, folders, globs, tables or arrays; their own labels are not looked at.
+
+        ``text`` names the column of a table's texts, or two of pairs, where that is not plain.
 
         Items that cannot be read or decoded are named in ``findings`` and left out, unless ``strict``.
 
@@ -137,7 +150,8 @@ class Run:
         """
         from headway.data.read import read
 
-        dataset = read(data, labelled=False, strict=strict, index=ContentIndex(cache_dir() / "content.sqlite"))
+        index = ContentIndex(cache_dir() / "content.sqlite")
+        dataset = read(data, labelled=False, text=text, modality=self.modality, strict=strict, index=index)
         return self.predict_dataset(dataset, strict=strict, progress=progress)
 
     def predict_dataset(
