@@ -106,7 +106,9 @@ def test_eager_is_the_last_resort_and_agrees(tiny_text, tiny_text_ir):
     network = eager(tiny_text, tiny_text_ir, batch=64)
     assert frozen.agreement(network, tiny_text_ir) >= frozen.TOLERANCE["f32"]
     np.testing.assert_allclose(
-        _features(network, TEXTS), _features(frozen._compile(tiny_text_ir, "f32", cache=None, batch=64), TEXTS), atol=2e-2
+        _features(network, TEXTS),
+        _features(frozen._compile(tiny_text_ir, "f32", cache=None, batch=64), TEXTS),
+        atol=2e-2,
     )
 
 

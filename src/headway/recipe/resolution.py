@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headway.backbones._network import Network
-from headway.features.extract import Decoder
+from headway.engine.ir import pixels_of
+from headway.features._pixels import Decoder
 
 if TYPE_CHECKING:
     from headway.engine.cut import Tail
@@ -32,7 +33,7 @@ def at_side(network: Network, side: int) -> Network:
     >>> at_side(backbones.open("random:test_efficientnet", offline=True), 64).spec.input.height
     64
     """
-    expects = replace(network.spec.input, height=side, width=side)
+    expects = replace(pixels_of(network.spec), height=side, width=side)
     return replace(network, spec=replace(network.spec, input=expects))
 
 
@@ -41,7 +42,7 @@ def sides_of(network: Network, *, pictures: int) -> tuple[int, ...]:
 
     A network that was built for one size alone, as most transformers are, is left at that.
     """
-    own = network.spec.input.height
+    own = pixels_of(network.spec).height
     smaller = [side for side in SIDES if side < own and _takes(network, side)]
     enough = next((number for number, side in enumerate(smaller) if side >= pictures), len(smaller))
     return tuple([*smaller, own][: enough + 1])
