@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 
+from headway.backbones._torchvision import prepare
 from headway.types import BackboneSpec, TextInput
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -77,6 +78,7 @@ class TinyText:
         pass
 
     def module(self) -> nn.Module:
+        prepare()  # torchvision for transformers
         from transformers import BertConfig, BertModel
 
         with torch.random.fork_rng(devices=[]):

@@ -25,9 +25,9 @@ from headway.engine import _stub
 from headway.engine._blocks import own_names
 from headway.engine._head import Head, as_linear_head, fresh_head
 from headway.engine._trace import Inputs, Run, Seen, Trace, ancestors, crosses, leaves, tensors, watch
-from headway.engine.ir import normalise, probe_images
+from headway.engine.ir import normalise, pixels_of, probe_images
 from headway.errors import ModelError, OptionError
-from headway.types import Backbone, BackboneSpec, ImageInput, LinearHead
+from headway.types import Backbone, BackboneSpec, LinearHead
 
 __all__ = ["CutPoint", "Prefix", "Tail", "fresh_head", "linear_head", "merged", "points", "prefix", "split", "tunable"]
 
@@ -112,7 +112,7 @@ def points(backbone: Backbone) -> tuple[CutPoint, ...]:
     """
     network = _network(backbone)
     net = build(network.frame, device="meta")
-    expects = _pixels_of(network.spec)
+    expects = pixels_of(network.spec)
     pixels = torch.zeros(EXAMPLE, 3, expects.height, expects.width, device="meta", requires_grad=True)
     inputs = {"x": pixels * 1.0}  # by gradients it shows where the input itself passes by
     with torch.device("meta"):
@@ -150,7 +150,7 @@ def tunable(backbone: Backbone, cut: str | None, head: LinearHead | None = None,
             allowed=f"the {network.spec.dim} of {network.spec.name}'s last stage",
         )
     net, run = network.load(), _run_of(network)
-    expects = _pixels_of(network.spec)
+    expects = pixels_of(network.spec)
     example = {"x": torch.from_numpy(normalise(probe_images(expects)[:EXAMPLE], expects))}
     try:
         body, blocks = _split(net, cut, run=run, example=example)
@@ -238,12 +238,6 @@ def _split(net: nn.Module, cut: str | None, *, run: Run, example: Inputs) -> tup
 
 
 # --- where ---------------------------------------------------------------------------------------
-
-
-def _pixels_of(spec: BackboneSpec) -> ImageInput:
-    if not isinstance(spec.input, ImageInput):
-        raise ModelError(f"{spec.name} cannot be cut: it takes texts", todo="Only networks of images are tuned so far")
-    return spec.input
 
 
 def _points(net: nn.Module, trace: Trace, *, stages: tuple[str, ...]) -> list[CutPoint]:

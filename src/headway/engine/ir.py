@@ -25,7 +25,7 @@ from headway.engine import _text
 from headway.engine._graph import convert
 from headway.errors import ModelError, StorageError
 from headway.seeds import seed_of
-from headway.types import Backbone, ByteArray, ImageInput, ImageView, TextInput, TextView, View
+from headway.types import Backbone, BackboneSpec, ByteArray, ImageInput, ImageView, TextInput, TextView, View
 
 if TYPE_CHECKING:
     import openvino
@@ -208,6 +208,17 @@ def normalise(images: ByteArray, expects: ImageInput) -> NDArray[np.float32]:
     pixels = images[..., ::-1] if expects.channels == "bgr" else images
     scaled = (pixels.astype(np.float32) - np.array(expects.mean, np.float32)) / np.array(expects.std, np.float32)
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
+def pixels_of(spec: BackboneSpec) -> ImageInput:
+    """What an image network expects.
+
+    Raises:
+        ModelError: the network takes texts.
+    """
+    if not isinstance(spec.input, ImageInput):
+        raise ModelError(f"{spec.name} takes texts", todo="Only networks of images are cut and tuned")
+    return spec.input
 
 
 def probe_images(expects: ImageInput) -> ByteArray:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from headway.budget import Deadline
 from headway.engine.frozen import Frozen
 from headway.errors import DataError
+from headway.features._copies import copies_of, first_of_each, to_all_rows
 from headway.features.lengths import truncated
 from headway.features.store import Store
 from headway.types import Batch, ByteArray, IntArray, Progress, Source, View
@@ -121,7 +122,7 @@ def extract(
     """
     missing = {key: ~store.have(key, digests) for key in [n.key for n in networks] + [f.key for f in facts]}
     plan = _Plan(sources=sources, decoder=decoder, networks=list(networks), facts=list(facts), missing=missing)
-    rows = _first_of_each(digests, np.arange(len(digests)) if order is None else order)
+    rows = first_of_each(digests, np.arange(len(digests)) if order is None else order)
     rows = rows[np.logical_or.reduce([m[rows] for m in missing.values()])] if missing else rows[:0]
     result = Extraction(seconds={"decode": 0.0}, computed={n.name: 0 for n in networks})
     pending = _Pending(store, digests)
@@ -142,33 +143,10 @@ def extract(
                 break
     finally:
         pending.flush()
-    result.bad = _to_all_rows(result.bad, digests)
-    result.left = _copies_of(rows[done:], digests)
+    result.bad = to_all_rows(result.bad, digests)
+    result.left = copies_of(rows[done:], digests)
     result.truncated = truncated(store, networks, digests)
     return result
-
-
-def _first_of_each(digests: ByteArray, order: IntArray) -> IntArray:
-    """``order`` without rows whose content came before."""
-    _, first = np.unique(_heads(digests)[order], return_index=True)
-    kept: IntArray = order[np.sort(first)].astype(np.int64)
-    return kept
-
-
-def _copies_of(rows: IntArray, digests: ByteArray) -> IntArray:
-    """All rows whose content is that of one of ``rows``."""
-    heads = _heads(digests)
-    return np.flatnonzero(np.isin(heads, heads[rows]))
-
-
-def _heads(digests: ByteArray) -> NDArray[np.bytes_]:
-    """Digests as strings of 16 bytes, which sort fast; equal exactly where the digests are."""
-    heads: NDArray[np.bytes_] = np.ascontiguousarray(digests).view("S16")[:, 0]
-    return heads
-
-
-def _to_all_rows(bad: Mapping[int, str], digests: ByteArray) -> dict[int, str]:
-    return {int(copy): reason for row, reason in bad.items() for copy in _copies_of(np.array([row]), digests)}
 
 
 def _groups(plan: _Plan, rows: IntArray, result: Extraction) -> Iterator[list[_Batch]]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headway.backbones._network import Network
+from headway.engine.ir import pixels_of
 from headway.features._pixels import Decoder
-from headway.types import ImageInput
 
 if TYPE_CHECKING:
     from headway.engine.cut import Tail
@@ -33,15 +33,8 @@ def at_side(network: Network, side: int) -> Network:
     >>> at_side(backbones.open("random:test_efficientnet", offline=True), 64).spec.input.height
     64
     """
-    expects = replace(pixels_of(network), height=side, width=side)
+    expects = replace(pixels_of(network.spec), height=side, width=side)
     return replace(network, spec=replace(network.spec, input=expects))
-
-
-def pixels_of(network: Network) -> ImageInput:
-    """What the network expects of pictures; only networks of images are trained from scratch."""
-    expects = network.spec.input
-    assert isinstance(expects, ImageInput)
-    return expects
 
 
 def sides_of(network: Network, *, pictures: int) -> tuple[int, ...]:
@@ -49,7 +42,7 @@ def sides_of(network: Network, *, pictures: int) -> tuple[int, ...]:
 
     A network that was built for one size alone, as most transformers are, is left at that.
     """
-    own = pixels_of(network).height
+    own = pixels_of(network.spec).height
     smaller = [side for side in SIDES if side < own and _takes(network, side)]
     enough = next((number for number, side in enumerate(smaller) if side >= pictures), len(smaller))
     return tuple([*smaller, own][: enough + 1])

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from headway import backbones
 from headway.backbones._network import Network
 from headway.budget import Deadline
+from headway.engine.ir import pixels_of
 from headway.engine.pool import Member, open_network
 from headway.errors import UserError
 from headway.evaluate.curve import Curve, held_out_curve
@@ -30,7 +31,7 @@ from headway.recipe.embedding import embed_whole
 from headway.recipe.ground import Ground
 from headway.recipe.ladder import SETTING_UP
 from headway.recipe.pin import Pin
-from headway.recipe.resolution import at_side, largest, pace, pixels_of, side_of_pictures, sides_of
+from headway.recipe.resolution import at_side, largest, pace, side_of_pictures, sides_of
 from headway.recipe.session import CLOSING, Session
 from headway.recipe.training import SMOOTHING, Candidate, tuning_method
 from headway.recipe.transfer import SHARE, Beyond, Climbing, result_of
@@ -181,7 +182,7 @@ def _opened(twin: Network, ground: Ground) -> tuple[tuple[int, ...], Tail]:
 
     session, dataset = ground.session, ground.views.dataset
     decoder = session.decoder or modality_of(dataset)
-    pictures = side_of_pictures(dataset.sources, decoder, cover=pixels_of(twin).height)
+    pictures = side_of_pictures(dataset.sources, decoder, cover=pixels_of(twin.spec).height)
     sides = sides_of(twin, pictures=pictures)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(session.seed, "scratch"))
@@ -195,7 +196,7 @@ def _pixels(ground: Ground, network: Network, *, seconds: float) -> Activations:
         dataset.sources,
         dataset.digests,
         network=None,
-        expects=pixels_of(network),
+        expects=pixels_of(network.spec),
         modality=modality_of(dataset),
         decoder=session.decoder,
         root=session.cache / "activations",
@@ -264,7 +265,7 @@ def _tuned(
         "cut": "",
         "epochs": epochs,
         "judging_folds": 1,
-        "side": pixels_of(plan.network).height,
+        "side": pixels_of(plan.network.spec).height,
         "views": plan.pixels.complete(np.arange(len(judged))),
         "trainable": sum(parameter.numel() for parameter in plan.tail.parameters()),
     }

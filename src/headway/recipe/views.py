@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headway.budget import Deadline
+from headway.engine.ir import pixels_of
 from headway.engine.pool import Member, open_network
 from headway.evaluate.contenders import Arena
 from headway.features._pixels import Decoder
@@ -17,7 +18,7 @@ from headway.features.embed import matrix, modality_of
 from headway.linear.coding import strata_of
 from headway.modalities.image import cover_of
 from headway.recipe.session import Session, compiled_cache
-from headway.types import ByteArray, Dataset, Finding, FloatArray, ImageInput, ImageView, IntArray
+from headway.types import ByteArray, Dataset, Finding, FloatArray, ImageView, IntArray
 
 if TYPE_CHECKING:
     from headway.modalities._augment import Augmentation
@@ -40,7 +41,7 @@ class Views:
     def at(self, member: Member, cut: str | None, *, epochs: int) -> Activations:
         """All rows at a cut of a network, in as many views as so many epochs see; no cut: the pixels of its input."""
         # Pixels are the same for every network of one input size, so that all arms train on the same ones
-        size = _pixels_of(member)
+        size = pixels_of(member.spec)
         key = (member.spec.id, cut) if cut else (f"{size.height} x {size.width} {size.interpolation}", None)
         with self.session.timed("activations"):
             if key not in self.known:
@@ -78,7 +79,7 @@ class Views:
             self.dataset.sources,
             self.dataset.digests,
             network=network,
-            expects=_pixels_of(member),
+            expects=pixels_of(member.spec),
             modality=modality_of(self.dataset),
             decoder=session.decoder,
             root=session.cache / "activations",
@@ -86,12 +87,6 @@ class Views:
             policy=self.policy,
             seed=session.seed,
         )
-
-
-def _pixels_of(member: Member) -> ImageInput:
-    expects = member.spec.input
-    assert isinstance(expects, ImageInput), "only images have views to train on"
-    return expects
 
 
 def open_views(dataset: Dataset, best: Member, arena: Arena, session: Session) -> Views:
