@@ -14,8 +14,8 @@ from headway.errors import DataError
 from headway.modalities import _minhash, text
 
 PROSE = (
-    "The committee met on Tuesday to discuss whether the harbour should be dredged before winter. Nobody could say what "
-    "it would cost, and the mayor, who had promised an answer by spring, left the room without a word to the reporters."
+    "The committee met on Tuesday to discuss whether the harbour should be dredged before winter. Nobody could say "
+    "what it would cost, and the mayor, who had promised an answer by spring, left the room without a word to us all."
 )
 
 
