@@ -137,6 +137,9 @@ def test_short_texts_are_copies_only_of_themselves() -> None:
         *(3, 4, 3, 5),
     ]
 
+    rated = [f"The film that we saw last night was rated {stars}" for stars in (7, 8)]
+    assert jaccard(*rated) > _minhash.NEAR and clusters(rated) == [0, 1]
+
 
 def test_pairs_of_texts_have_a_hash_of_both() -> None:
     assert (text.perceptual_hash(("one", "two")) != text.perceptual_hash(("two", "one"))).any()
