@@ -32,13 +32,12 @@ import numpy as np
 from _shared import Target, arguments, cold_store, note, sample, timed
 from _shared import report as print_report
 from end_to_end import COMMAND, PEER, balanced_accuracy, prepare, silent
-from headway import backbones, fetch
+from headway import fetch
 from headway.run import open_run
 
 FINE_TUNING = Path(__file__).with_name("_ladder_peers.py")
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 FASTAI = "fastai==2.8.12"
-LITE0 = "packaged:efficientnet_lite0.in1k"
 BUDGETS = (20, 120)
 LONG = 120  # from this budget on, fastai's ten epochs may take as long as they take
 ASKED = 1000  # test items at most
@@ -73,10 +72,7 @@ class Answer:
 def main() -> None:
     options = _options()
     outcomes: dict[str, dict[str, list[Answer]]] = {}
-    if not options.peers_only:
-        prepare()
-    weights = backbones.open(LITE0, offline=False).weights_file()
-    assert weights is not None
+    weights = prepare()
     for number in range(options.splits):  # split by split, so that what is there early says something of every set
         for name in options.data:
             folder = split_of(name, seed=number)

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from rich.console import Console
 from headway.cli import main
 from headway.cli._compare import show_comparison
 from headway.cli._ladder_screen import data_value_lines, show_curves, show_data_value, show_depth, show_ladder
+from headway.cli._show import show_run
 from headway.run.model import FORMAT, MANIFEST
 
 LITE0 = "packaged:efficientnet_lite0.in1k"
@@ -247,6 +249,18 @@ def test_an_open_interval_is_said_to_be_open(high: float | None) -> None:
     assert "[450 or more]" in said
 
 
+def test_why_scratch_does_not_catch_up_is_said() -> None:
+    def said(**later: Any) -> str:
+        return data_value_lines({"data_value": {"catch_up": {"labels": None, "low": None, "high": None, **later}}})[-1]
+
+    assert said(beyond=14200, why="by the curve") == (
+        "Training from scratch would not catch up with 14,200 labels either."
+    )
+    assert said(beyond=None, why="it is at chance") == (
+        "When training from scratch would catch up cannot be told: it is at chance."
+    )
+
+
 def test_what_cannot_be_told_is_said() -> None:
     lines = data_value_lines({"data_value": {"more": None, "catch_up": None, "why": "3 numbers of labels are too few"}})
     assert len(lines) == 2 and all("cannot be told" in line for line in lines)
@@ -282,3 +296,36 @@ def test_runs_of_before_show_nothing(show: Any) -> None:
 def test_rows_without_their_keys_do_not_stop_a_screen(show: Any) -> None:
     manifest = {"depth": [{}, 3], "ladder": [{}, {"predicted": 3}], "data_value": {}, "curves": [{}, None]}
     assert "None" not in shown(show, manifest)
+
+
+def test_the_ladder_has_one_line_for_the_best_frozen_rung_of_a_kind() -> None:
+    probes = [_rung("probe", "climbed", validation=value) for value in (0.501, 0.703, 0.602)]
+    tuned = [_rung("partial", "skipped", predicted_gain=0.01, validation=value) for value in (0.111, 0.222)]
+    text = shown(show_ladder, {"ladder": [_rung("kNN", "climbed", validation=0.4), *probes, *tuned]})
+    assert [value in text for value in ("40.0", "50.1", "70.3", "60.2", "11.1", "22.2")] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
+    assert text.index("40.0") < text.index("70.3") < text.index("11.1")
+
+
+def test_a_run_says_a_warning_of_overfitting_once(capsys: pytest.CaptureFixture[str]) -> None:
+    arm = {"value": 0.5, "low": 0.4, "high": 0.6}
+    chosen = {"arm": "transfer", "features": "a", "method": "ridge", "backbones": ["a"]}
+    findings = [
+        {"check": check, "severity": "warn", "message": f"about {check}", "evidence": []}
+        for check in ("overfitting", "near-copies")
+    ]
+    manifest = {
+        "task": "classification", "ranking": [], "contenders": [], "cut": {}, "findings": findings, "chosen": chosen,
+        "verdict": {"metric": "accuracy", "outcome": "helps", "advice": "", "arms": {"transfer": arm, "prior": arm},
+                    "against": "prior", "effect": 0.1, "low": 0.0, "high": 0.2, "p": 0.5},
+        "data": {"train": 10, "test": 5}, "timings": {"total": 1.0},
+    }  # fmt: skip
+    show_run(SimpleNamespace(manifest=manifest, path=Path("run")))  # type: ignore[arg-type]
+    out = capsys.readouterr().out
+    assert (out.count("about overfitting"), out.count("about near-copies")) == (1, 1)

@@ -445,6 +445,20 @@ def test_a_budget_for_nothing_trains_nothing_and_says_so(on_its_clock):
     assert finding.check == "no_epoch_fits" and "about 6.5 s" in finding.message
 
 
+def test_a_pace_that_was_wrongly_measured_is_corrected_upwards(on_its_clock):
+    """While it was measured another process had the processor: what seemed to be one epoch's time is that of all."""
+    model, data = Timed(lambda step: 1.0 if step <= 5 else 0.1), Pictures(n=48, batch=4)
+    trained = on_its_clock(model, seconds=20.0, data=data, schedule=replace(PLAIN, epochs=6), check=_check_on(data))
+    assert (trained.stopped, len(trained.epochs)) == ("finished", 7)
+
+
+def test_an_epoch_that_seems_not_to_fit_is_measured_once_more(on_its_clock):
+    model, data = Timed(lambda step: 3.0 if step <= 2 else 0.1), Pictures()
+    trained = on_its_clock(model, seconds=14.0, data=data, schedule=replace(PLAIN, epochs=2), check=_check_on(data))
+    assert (trained.stopped, len(trained.epochs)) == ("finished", 3)
+    assert not trained.findings
+
+
 def test_a_budget_by_the_real_clock_is_kept():
     deadline, data = Deadline(1.0), Pictures()
     trained = _train(Net(), data=data, schedule=replace(PLAIN, epochs=100_000), deadline=deadline)

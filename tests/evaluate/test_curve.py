@@ -9,7 +9,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from headway.adapt import ridge
 from headway.errors import DataError, OptionError
-from headway.evaluate.curve import Curve, catch_up, fit_curve, gain_of, learning_curve, probe_curve
+from headway.evaluate.curve import Curve, catch_up, fit_curve, gain_of, held_out_curve, learning_curve, probe_curve
 from headway.linear.head import linear_scores
 from headway.types import Features
 
@@ -142,7 +142,7 @@ def test_never_and_too_far_are_said():
     transfer = fit_curve(exact((0.02, 0.2, 0.5)))
     for law in ((0.2, 1, 0.5), (0.0, 1, 0.15)):  # above it for ever; and there only after millions
         number, why = catch_up(transfer, fit_curve(exact(law)))
-        assert number is None and "not within 1000 times" in why
+        assert number is None and "not within 100 times" in why
 
 
 def test_an_interval_that_cannot_end_is_open():
@@ -255,3 +255,14 @@ def test_folds_too_small_for_every_size_are_said(problem):
     features, folds = problem
     with pytest.raises(DataError, match="up to 165"):
         probe_curve(features, ridge.fit, folds=folds, sizes=(200,), draws=1, seed=0)
+
+
+def test_what_was_said_of_held_out_items_is_balanced_accuracy():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], [30, 8, 2])
+    said = np.where(rng.random((4, 40)) < 0.6, y, rng.integers(0, 3, (4, 40)))
+    curve = held_out_curve([5, 10, 20, 40], said, y)
+    assert curve.scores[0] == pytest.approx([balanced_accuracy_score(y, line) for line in said])
+    assert curve.items.shape == (1, 4, 40)
+    with pytest.raises(DataError, match="not of these items"):
+        held_out_curve([5, 10], said, y)

@@ -5,7 +5,7 @@ Every function prints nothing where the manifest lacks its key: runs of earlier 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headway.cli._numbers import MISSING, count, labels, mappings, metric_words, number, points, spark
@@ -40,14 +40,31 @@ def show_depth(manifest: Mapping[str, Any], screen: Console) -> None:
 
 
 def show_ladder(manifest: Mapping[str, Any], screen: Console) -> None:
-    """The rungs in their order: seconds and gain, predicted and measured, and what became of each."""
-    rows = mappings(manifest, "ladder")
+    """The rungs in their order: seconds and gain, predicted and measured, and what became of each.
+
+    Of the frozen rungs the best of each kind: the others stand among the contenders.
+    """
+    rows = _best_of_each_kind(mappings(manifest, "ladder"))
     if not rows:
         return
     columns = ("rung", "network", "method", ">s", ">validation", ">gain", "state")
     title = "Ladder: seconds and points of gain, predicted → measured"
     styles = [None if row.get("state") == "climbed" else "dim" for row in rows]
     show_rows(screen, title, columns, [_rung(row) for row in rows], styles=styles)
+
+
+def _best_of_each_kind(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """One row for the frozen rungs of a kind, for which nothing is predicted, and every other row."""
+    best: dict[object, Mapping[str, Any]] = {}
+    for row in rows:
+        if _frozen(row) and (row.get("rung") not in best or _validation(row) > _validation(best[row.get("rung")])):
+            best[row.get("rung")] = row
+    return [row for row in rows if not _frozen(row) or row is best[row.get("rung")]]
+
+
+def _frozen(row: Mapping[str, Any]) -> bool:
+    given = row.get("predicted")
+    return not isinstance(given, Mapping) or given.get("gain") is None
 
 
 def _rung(row: Mapping[str, Any]) -> tuple[object, ...]:
@@ -90,18 +107,24 @@ def data_value_lines(manifest: Mapping[str, Any]) -> list[str]:
         )
     else:
         lines.append(f"What more labels would bring cannot be told from these data{because}.")
-    later = found.get("catch_up")
-    if isinstance(later, Mapping) and labels(later.get("labels")) != MISSING:
-        low, high = labels(later.get("low")), labels(later.get("high"))
-        upper = "or more" if high == MISSING else f"to {high}"
-        within = "" if low == MISSING else f" [{low} {upper}]"
-        lines.append(
-            f"Training from scratch would need about {labels(later.get('labels'))} labels{within} to reach what "
-            "transfer has now."
-        )
-    else:
-        lines.append("When training from scratch would catch up cannot be told from these data.")
-    return lines
+    return [*lines, _catching_up(found.get("catch_up"))]
+
+
+def _catching_up(later: object) -> str:
+    """One sentence: at how many labels training from scratch would catch up, or why that cannot be told."""
+    found: Mapping[str, Any] = later if isinstance(later, Mapping) else {}
+    if number(found.get("beyond"), "g") != MISSING:
+        return f"Training from scratch would not catch up with {number(found['beyond'], ',.0f')} labels either."
+    if labels(found.get("labels")) == MISSING:
+        why = f": {plain(found['why'])}" if found.get("why") else ""
+        return f"When training from scratch would catch up cannot be told{why or ' from these data'}."
+    low, high = labels(found.get("low")), labels(found.get("high"))
+    upper = "or more" if high == MISSING else f"to {high}"
+    within = "" if low == MISSING else f" [{low} {upper}]"
+    return (
+        f"Training from scratch would need about {labels(found.get('labels'))} labels{within} to reach what "
+        "transfer has now."
+    )
 
 
 def show_curves(manifest: Mapping[str, Any], screen: Console) -> None:

@@ -42,7 +42,8 @@ def show_run(run: Run) -> None:
     show_curves(manifest, screen)
     screen.print(_verdict_panel(manifest))
     show_data_value(manifest, screen)
-    for line in [*cut_lines(manifest["cut"]), *finding_lines(manifest["findings"])]:
+    others = [row for row in manifest["findings"] if row["check"] != "overfitting"]  # those stand beneath the curves
+    for line in [*cut_lines(manifest["cut"]), *finding_lines(others)]:
         say(line)
     chosen = manifest["chosen"]
     data = manifest["data"]

@@ -57,16 +57,17 @@ def checked(job: Job, run: Running, *, number: int, train_loss: float) -> Epoch:
 
 
 def epochs_in_time(job: Job, run: Running) -> int:
-    """How many more epochs there is time for."""
+    """How many more epochs there is time for, the one that is under way included."""
     wanted = job.schedule.epochs - len(run.epochs) + 1
     if job.deadline is None:
         return wanted
+    done = run.batch * run.batch_seconds
     return plan_epochs(
         wanted,
         batches=len(job.batches),
         batch_seconds=run.batch_seconds,
         check_seconds=run.check_seconds,
-        remaining=job.deadline.remaining,
+        remaining=job.deadline.remaining + done,
     )
 
 
@@ -101,6 +102,8 @@ def _choose_pace(job: Job, run: Running, batch: Batch) -> None:
         return
     freeze(job.model, run.groups, norm_statistics=job.tuning.norm_statistics)
     run.batch_seconds = _seconds(job, run, batch, run.precision)
+    if not epochs_in_time(job, run):  # before it is left at that, once more: the machine may have been busy just then
+        run.batch_seconds = min(run.batch_seconds, _seconds(job, run, batch, run.precision))
     steps = epochs_in_time(job, run) * len(job.batches)
     if wanted == "auto" and steps >= MEASURED_STEPS and may_use_bf16(job.device):
         seconds = _seconds(job, run, batch, "bf16")

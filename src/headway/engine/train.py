@@ -41,6 +41,7 @@ __all__ = ["Batches", "Checked", "Epoch", "Schedule", "Trained", "train"]
 
 JUDGED_BATCHES = 20  # or an epoch, where it is shorter
 RETRIES, RETRY_SHARE = 2, 0.1
+SURE_BATCHES = 3  # from which an epoch's pace is believed
 RESERVE = 0.03  # of the remaining time, against a pace that slackens
 
 
@@ -233,6 +234,8 @@ def _batches(job: Job, run: Running, number: int, settings: str) -> Literal["nan
             return _not_finite(job, run, number, holds=bool(torch.isfinite(x).all()))
         run.batch, run.total = run.batch + 1, run.total + value
         run.batch_seconds = (perf_counter() - began) / (run.batch - before)
+        if job.deadline is not None and run.batch - before >= SURE_BATCHES:  # faster than it seemed: more epochs fit
+            run.planned = max(run.planned, number - 1 + epochs_in_time(job, run))
         if _diverges(run, at_least=min(JUDGED_BATCHES, len(job.batches))):
             return "diverged"
         if job.progress is not None:

@@ -25,6 +25,7 @@ from headway.types import ByteArray, Features, FitFn, FloatArray, IntArray, Inte
 
 LEAST_SIZES = 4  # one more than the law has parameters: fewer sizes cannot show that it does not fit
 FARTHEST = 1000  # times the labels there are: farther than that, no number is given
+FARTHEST_CROSSING = 100  # the same of where two curves meet, which stands on the tails of both
 _CONFIDENCE = 0.95
 
 
@@ -143,6 +144,20 @@ def probe_curve(
     return _curve(used.mean((0, 1)), items[:, :, asked], worth)
 
 
+def held_out_curve(sizes: Sequence[int], said: IntArray, y: IntArray) -> Curve:
+    """Balanced accuracy on ``[m]`` held-out items of classes ``y``, for which ``said [S, m]`` was said, a row a size.
+
+    One draw a size: its interval is that of the items alone.
+
+    >>> held_out_curve([2, 4], np.array([[0, 1, 1, 0], [0, 0, 1, 1]]), np.array([0, 0, 1, 1])).scores.tolist()
+    [[0.5, 1.0]]
+    """
+    if said.shape != (len(sizes), len(y)):
+        raise DataError("what was said is not of these items", given=said.shape, allowed=f"[{len(sizes)}, {len(y)}]")
+    worth = 1 / np.bincount(y)[y]
+    return _curve(np.asarray(sizes, np.float64), (said == y)[None].astype(np.float64), worth)
+
+
 def _rows_of(features: Features, rows: IntArray) -> Features:
     groups = None if features.groups is None else features.groups[rows]
     return Features(
@@ -212,16 +227,16 @@ def catch_up(transfer: Fit, scratch: Fit, *, n: float | None = None) -> tuple[In
     """Labels at which ``scratch`` would reach what ``transfer`` has with ``n`` (default: all it was measured with).
 
     Gives the number and its 95 % interval, whose upper end is infinite where the data allow that it never does; or
-    None, and why: a law that is not to be used, or one that reaches the score beyond 1000 times the data or never.
+    None, and why: a law that is not to be used, or one that reaches the score beyond 100 times the data or never.
     """
     why = transfer.why or scratch.why
     if why:
         return None, why
     at = transfer.largest if n is None else n
     value = float(reaching(scratch.row, law(transfer.row, at))[0])
-    bound = FARTHEST * max(at, scratch.largest)
+    bound = FARTHEST_CROSSING * max(at, scratch.largest)
     if not value <= bound:
-        return None, f"by the fitted curve not within {FARTHEST} times the labels there are"
+        return None, f"by the fitted curve not within {FARTHEST_CROSSING} times the labels there are"
     pairs = min(len(scratch.replicates), len(transfer.replicates))
     # Backwards, so that replicates of one number, which one seed may have made alike, do not meet.
     reached = reaching(scratch.replicates[:pairs], law(transfer.replicates[::-1][:pairs], at))

@@ -66,9 +66,19 @@ def baselines(dataset: Dataset, arena: Arena, session: Session) -> list[Result]:
 
 
 def random_arm(
-    name: str, members: Sequence[Member], dataset: Dataset, parts: Split, arena: Arena, session: Session
+    name: str,
+    members: Sequence[Member],
+    dataset: Dataset,
+    parts: Split,
+    arena: Arena,
+    session: Session,
+    *,
+    keep: float = 0.0,
 ) -> tuple[list[Result], list[Member]]:
-    """The architecture of the network ``name`` with random weights, under the same probe; empty where time is short."""
+    """The architecture of the network ``name`` with random weights, under the same probe; empty where time is short.
+
+    ``keep`` are seconds that it must leave for what follows, beside saving.
+    """
     own = next(m for m in members if m.spec.name == name)
     rows = np.concatenate([parts.train, parts.test])
     # One fixed draw for every run, so that its network is converted once and its features are computed once an item.
@@ -76,12 +86,12 @@ def random_arm(
     try:
         twin = backbones.sibling(own.backbone, seed=0)
         cost += 0.0 if is_converted(twin, session) else FIRST_CONVERSION
-        if not session.deadline.allows(cost, keep=SAVING):
+        if not session.deadline.allows(cost, keep=SAVING + keep):
             session.cut["random"] = "the arm of random weights did not fit the budget"
             return [], []
         with session.timed("random arm"):
             member = open_network(twin, device=session.device, cache=compiled_cache(session))
-            if not embed_whole(dataset, rows, member, session):
+            if not embed_whole(dataset, rows, member, session, keep=keep):
                 session.cut["random"] = "the arm of random weights was not finished within the budget"
                 return [], []
             contender = contenders.of_networks("random", [entrant(member)], "ridge", arena=arena)

@@ -105,9 +105,9 @@ def embed_last(dataset: Dataset, rows: IntArray, members: Sequence[Member], sess
     return np.delete(rows, np.union1d(np.fromiter(found.bad, np.int64), found.left))
 
 
-def embed_whole(dataset: Dataset, rows: IntArray, member: Member, session: Session) -> bool:
-    """Embed rows for one more network; whether all were done within the budget."""
-    until = Deadline(max(session.deadline.remaining - CLOSING, 0.0))
+def embed_whole(dataset: Dataset, rows: IntArray, member: Member, session: Session, *, keep: float = 0.0) -> bool:
+    """Embed rows for one more network; whether all were done within the budget, less ``keep`` seconds of it."""
+    until = Deadline(max(session.deadline.remaining - CLOSING - keep, 0.0))
     found = _embed(take(dataset, rows), [member], session, until=until)
     return not len(found.left) and not found.bad
 

@@ -16,8 +16,9 @@ from headway.recipe.embedding import arena_of, arrange, embed_last, embed_rows, 
 from headway.recipe.manifest import manifest_of
 from headway.recipe.pin import pinned
 from headway.recipe.proof import prove
+from headway.recipe.scratch import reserved, scratch_arm
 from headway.recipe.session import open_session
-from headway.recipe.transfer import Climbing, beyond_probes, scratch_arm
+from headway.recipe.transfer import Climbing, beyond_probes
 from headway.recipe.value import data_value
 from headway.run import Run, open_run
 from headway.run.model import WORK, Model, NetworkPart
@@ -86,10 +87,11 @@ def fit(
     networks = [*members, *beyond.members]
     shown = [beyond.best, *beyond.shown, probe]
     parts = replace(parts, test=embed_last(dataset, parts.test, used_by(shown, networks), session))
-    chance, twins = random_arm(beyond.network, members, dataset, parts, arena, session)
-    scratch, fresh = scratch_arm(above, twins, beyond, testing=take(dataset, parts.test))
-    arms = [*baselines(dataset, arena, session), *chance, *scratch]
-    worth = data_value(results[0], session)
+    keep = reserved(pin, session)
+    chance, twins = random_arm(beyond.network, members, dataset, parts, arena, session, keep=keep)
+    scratch = scratch_arm(above, members, beyond, testing=take(dataset, parts.test))
+    arms = [*baselines(dataset, arena, session), *chance, *scratch.results]
+    worth = data_value(results[0], session, scratch=scratch)
     append(folder, [record for result in [*results, *beyond.rivals, *arms] for record in result.records])
 
     with session.timed("prove"):
@@ -98,7 +100,7 @@ def fit(
         proof = prove(beyond.best, arms, shown=shown, digests=digests, y=y, seconds=session.embedding, seed=seed)
     append(folder, proof.records)
     with session.timed("save"):
-        save_model(folder, _model(proof.shipped, dataset, [*networks, *twins, *fresh]))
+        save_model(folder, _model(proof.shipped, dataset, [*networks, *twins, *scratch.members]))
     session.timings["total"] = round(session.deadline.elapsed, 4)
     manifest = manifest_of(
         proof, ranking=ranking, results=[*results, *beyond.rivals, *arms], dataset=dataset, split=parts, session=session

@@ -13,24 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headway.budget import Deadline
-from headway.choose import Ranked
-from headway.engine.pool import Member
-from headway.errors import OptionError, UserError
+from headway.errors import UserError
 from headway.evaluate.loop import Result
 from headway.evaluate.metrics import primary
 from headway.recipe.ground import Ground
-from headway.recipe.tuning import (
-    EPOCHS,
-    LEAST_EPOCHS,
-    Candidate,
-    Trial,
-    Tuned,
-    explore,
-    finish,
-    pace,
-    score_on,
-    tuning_method,
-)
+from headway.recipe.pace import pace, pace_of
+from headway.recipe.plan import planned, settled
+from headway.recipe.rungs import Rung
+from headway.recipe.training import EPOCHS, LEAST_EPOCHS, Candidate, Trial
+from headway.recipe.tuning import Tuned, explore, finish, score_on
 
 if TYPE_CHECKING:
     from headway.engine.cut import CutPoint
@@ -38,43 +29,11 @@ if TYPE_CHECKING:
 SHARES = {"partial": 0.15, "low-rank": 0.10, "full": 0.15, "pinned": 0.15}
 """Of the error that the best probe leaves, what a rung took on the sets of ``benchmarks/ladder.py``."""
 WORTH = 0.002  # of the metric: a rung that is predicted to gain less is not climbed
-LATE, LAST, MIDDLE = 0.6, 0.85, 0.4
-"""Shares of the forward pass below a cut: a third is trained; the last stage, where that is too dear; over half."""
 SETTING_UP = 4.0  # seconds that building, converting and compiling the parts of a network take at first
 JUDGES = 4  # folds at most that judge what is finished
 EXPLORING = 0.45  # of the time for tuning goes into finding out what to finish
+IN_USE = 3.0  # times slower a rung may have seemed, on a machine that others use, and still be measured again
 HALVING = 120.0  # seconds of tuning from which several candidates are begun, each for a few epochs
-
-
-@dataclass(slots=True, kw_only=True)
-class Rung:
-    """One line of the ladder's table; seconds and scores are None where nothing was measured."""
-
-    rung: str
-    backbone: str
-    method: str
-    cut: str | None = None
-    predicted_seconds: float | None = None
-    predicted_gain: float | None = None
-    seconds: float | None = None
-    validation: float | None = None
-    gain: float | None = None
-    state: str = "climbed"
-    why: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "rung": self.rung,
-            "backbone": self.backbone,
-            "method": self.method,
-            "cut": self.cut,
-            "predicted": {"seconds": self.predicted_seconds, "gain": self.predicted_gain},
-            "seconds": self.seconds,
-            "validation": self.validation,
-            "gain": self.gain,
-            "state": self.state,
-            "why": self.why,
-        }
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,61 +52,6 @@ class _Explored:
     rung: Rung
     pace: float  # seconds an item
     trial: Trial | None = None
-
-
-def frozen_rungs(ranking: Sequence[Ranked], results: Sequence[Result]) -> list[Rung]:
-    """The rungs that train no network, in the order in which they were climbed; gains are over the best so far."""
-    top = ranking[0]
-    best = top.scores.get("loo_knn", 0.0)
-    rungs = [Rung(rung="kNN", backbone=top.backbone, method="kNN", validation=best, seconds=top.seconds)]
-    for result in results:
-        contender = result.contender
-        fused, deep = len(contender.entrants) > 1, max(contender.stages) > 1
-        rungs.append(
-            Rung(
-                rung="fused probe" if fused else "multi-stage probe" if deep else "probe",
-                backbone=contender.backbone,
-                method=contender.method.name,
-                seconds=round(result.seconds, 3),
-                validation=result.score,
-                gain=result.score - best,
-            )
-        )
-        best = max(best, result.score)
-    return rungs
-
-
-def candidates_of(
-    ordered: Sequence[Member], *, peak: str | None, method: str | None, cut: str | None
-) -> list[Candidate]:
-    """What may be tuned, most promising first; one only where the user pinned the method or the cut.
-
-    ``ordered`` are the networks, best first. ``peak`` is the stage whose probe is the most accurate, where that is not
-    the last: what stands above it is too special to its old task, so all of that is trained.
-
-    Raises:
-        OptionError: the pinned cut is none of the best network's.
-    """
-    from headway.engine.cut import points
-
-    best = ordered[0]
-    where = points(best.backbone)
-    names = [point.name for point in where]
-    if cut is not None and cut not in names:
-        raise OptionError(f"{best.spec.name} cannot be cut there", given=cut, allowed=", ".join(names))
-    if method is not None or cut is not None:
-        pinned = tuning_method(method or "partial")
-        at = None if method in ("full", "scratch") and cut is None else cut or _at(where, LATE)
-        return [Candidate(rung="pinned", member=best, method=pinned, cut=at)]
-    late, last, middle = _at(where, LATE), _at(where, LAST), _at(where, MIDDLE)
-    partial, lora, full = tuning_method("partial"), tuning_method("lora"), tuning_method("full")
-    cuts = [late, last, *([peak] if peak in names else []), middle]
-    found = [Candidate(rung="partial", member=best, method=partial, cut=at) for at in cuts]
-    for other in ordered[1:2]:
-        found.insert(2, Candidate(rung="partial", member=other, method=partial, cut=_at(points(other.backbone), LATE)))
-    found.append(Candidate(rung="low-rank", member=best, method=lora, cut=middle))
-    found.append(Candidate(rung="full", member=best, method=full, cut=None))
-    return list({candidate.label: candidate for candidate in found}.values())
 
 
 def climb(candidates: Sequence[Candidate], ground: Ground, probe: Result, *, seconds: float) -> Climb:
@@ -171,8 +75,12 @@ def _first_round(
     candidates: Sequence[Candidate], ground: Ground, found: Climb, *, base: float, probe: Result, whole: Deadline
 ) -> list[_Explored]:
     explored: list[_Explored] = []
+    late: list[_Explored] = []
     trust = 1.0  # what the rungs so far gave of what was predicted
     pinned = len(candidates) == 1
+    epochs = settled(
+        ground.work, "epochs at first", lambda: EPOCHS if pinned or whole.seconds < HALVING else LEAST_EPOCHS
+    )
     for candidate in candidates:
         gain = trust * SHARES[candidate.rung] * (1.0 - probe.score)
         rung = Rung(
@@ -187,11 +95,13 @@ def _first_round(
             rung.state, rung.why = "skipped", "too little would be gained"
             continue
         one = _Explored(candidate=candidate, rung=rung, pace=0.0)
-        epochs = EPOCHS if pinned or whole.seconds < HALVING else LEAST_EPOCHS
         if _try(one, ground, epochs=epochs, base=base, whole=whole):
             explored.append(one)
             if rung.gain is not None and epochs == EPOCHS:
                 trust = float(np.clip(rung.gain / max(gain, WORTH), 0.25, 1.5))
+        elif one.pace and rung.state == "skipped":
+            late.append(one)
+    explored += [one for one in late if _try_again(one, ground, epochs=epochs, base=base, whole=whole)]
     return sorted(explored, key=_validation, reverse=True)
 
 
@@ -206,6 +116,27 @@ def _second_round(explored: list[_Explored], ground: Ground, *, base: float, who
     return sorted(half, key=_validation, reverse=True)
 
 
+def _try_again(one: _Explored, ground: Ground, *, epochs: int, base: float, whole: Deadline) -> bool:
+    """What was believed too slow by no more than a machine in use explains gets a second chance, measured anew."""
+    room = whole.remaining - (1 - EXPLORING) * whole.seconds
+    if LEAST_EPOCHS * len(ground.arena.y) * one.pace > IN_USE * room:
+        return False
+    one.pace, one.rung.state, one.rung.why = 0.0, "climbed", ""
+    ground.session.cut.pop(one.candidate.label, None)
+    return _try(one, ground, epochs=epochs, base=base, whole=whole)
+
+
+def _epochs_that_fit(one: _Explored, ground: Ground, *, wanted: int, keep: float, whole: Deadline) -> int:
+    """As planned when the run was begun, where it was; else as many as the measured pace allows, 0 for too few."""
+    name = f"{one.candidate.label}, epochs of {wanted}"
+    kept = planned(ground.work, name)
+    if kept is not None:
+        return kept if whole.allows(0.0, keep=keep) else 0
+    seconds = one.pace * len(ground.arena.y)
+    fitting = next((e for e in range(wanted, LEAST_EPOCHS - 1, -1) if whole.allows(e * seconds, keep=keep)), 0)
+    return settled(ground.work, name, lambda: fitting) if fitting else 0
+
+
 def _try(one: _Explored, ground: Ground, *, epochs: int, base: float, whole: Deadline) -> bool:
     """Train without the first fold where the time allows; whether there is a trial now."""
     rung, n = one.rung, len(ground.arena.y)
@@ -217,12 +148,10 @@ def _try(one: _Explored, ground: Ground, *, epochs: int, base: float, whole: Dea
                 rung.predicted_seconds = round(predicted, 1)
                 raise _NoTime
             one.pace = pace(one.candidate, ground)
-        predicted = epochs * n * one.pace
         if one.trial is None:
-            rung.predicted_seconds = round(predicted, 1)
-        while epochs > LEAST_EPOCHS and not whole.allows(epochs * n * one.pace, keep=keep):
-            epochs -= 1
-        if not whole.allows(epochs * n * one.pace, keep=keep):
+            rung.predicted_seconds = round(epochs * n * one.pace, 1)
+        epochs = _epochs_that_fit(one, ground, wanted=epochs, keep=keep, whole=whole)
+        if not epochs:
             raise _NoTime
         if one.trial is not None and epochs < len(one.trial.epochs):
             return True
@@ -235,7 +164,7 @@ def _try(one: _Explored, ground: Ground, *, epochs: int, base: float, whole: Dea
     except UserError as error:
         rung.state, rung.why = "stopped", str(error)
         return one.trial is not None
-    one.trial = trial
+    one.trial, one.pace = trial, pace_of(trial, n) or one.pace
     rung.seconds = round((rung.seconds or 0.0) + trial.seconds, 2)
     rung.validation = primary(ground.arena.y[trial.rows], trial.scores[1.0])
     rung.gain = rung.validation - base
@@ -252,7 +181,8 @@ def _finish_best(one: _Explored, ground: Ground, found: Climb, *, whole: Deadlin
     n, rung = len(ground.arena.y), one.rung
     one_training = (len(one.trial.epochs) - 1) * n * one.pace
     others = ground.folds[1:]
-    judges = int(np.clip((whole.remaining / max(one_training, 1e-9) - 1.1) / 0.8, 0, min(JUDGES, len(others))))
+    fitting = int(np.clip((whole.remaining / max(one_training, 1e-9) - 1.1) / 0.8, 0, min(JUDGES, len(others))))
+    judges = settled(ground.work, f"{one.candidate.label}, judges", lambda: fitting)
     if not whole.allows(one_training):
         rung.state, rung.why = "stopped", "the budget was spent before it could be trained on all rows"
         ground.session.cut[one.candidate.label] = rung.why
@@ -294,8 +224,3 @@ def _curve(one: _Explored) -> dict[str, Any]:
             for epoch in one.trial.epochs
         ],
     }
-
-
-def _at(where: Sequence[CutPoint], share: float) -> str:
-    """The first point with that share of the forward pass below it; the last one where there is none."""
-    return next((point.name for point in where if point.below >= share), where[-1].name)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headway.budget import Deadline
 from headway.choose import Ranked
 from headway.engine.pool import Member, open_network
 from headway.evaluate import contenders
@@ -23,12 +22,13 @@ from headway.linear.coding import task_of
 from headway.linear.head import answers, blend
 from headway.recipe.competition import used_by
 from headway.recipe.depth import Depth, by_depth, peak
-from headway.recipe.embedding import embed_whole, entrant
+from headway.recipe.embedding import entrant
 from headway.recipe.ground import Ground, item_losses
-from headway.recipe.ladder import SETTING_UP, Climb, candidates_of, climb, frozen_rungs
+from headway.recipe.ladder import SETTING_UP, Climb, climb
 from headway.recipe.pin import Pin
+from headway.recipe.rungs import candidates_of, frozen_rungs
 from headway.recipe.session import CLOSING, Session
-from headway.recipe.tuning import Candidate, Tuned, explore, finish, pace, tuning_method
+from headway.recipe.tuning import Tuned
 from headway.recipe.views import open_views
 from headway.types import Adapted, Dataset, TuningMethod
 
@@ -37,7 +37,6 @@ LEAST = 6.0  # seconds, less than which no network is tuned
 CLOSE = 0.02  # of the ranking's score
 BLENDS = (0.25, 0.5, 0.75)  # how much of a blend is the tuned network
 TOLERATED = 0.01  # of the primary metric that the lesser log loss of a tuned model may cost on the judging rows
-SCRATCH_EPOCHS = 60  # at most
 
 
 @dataclass(slots=True, kw_only=True)
@@ -210,45 +209,3 @@ def _needed(probe: Result, ordered: Sequence[Member], on: Climbing, test: int) -
 def _a_pass(member: Member, items: int, session: Session) -> float:
     """Seconds that so many items take through a network of this architecture, by the pace of the training rows."""
     return items * session.pace.get(member.spec.arch, 0.0)
-
-
-def _until(started: float, seconds: float) -> Deadline:
-    return Deadline(max(seconds - (perf_counter() - started), 0.0))
-
-
-def scratch_arm(
-    on: Climbing, twins: Sequence[Member], found: Beyond, *, testing: Dataset
-) -> tuple[list[Result], list[Member]]:
-    """The tuned network's own architecture, from random weights, trained for as long as tuning took on the same views.
-
-    It has the same loop, loss and way of choosing its epochs. ``twins`` holds the network with random weights. Empty
-    where nothing was tuned or time is short.
-    """
-    if found.ground is None or not twins:
-        return [], []
-    session, twin, ground = on.session, twins[0], found.ground
-    left = session.deadline.remaining - CLOSING - SETTING_UP - _a_pass(twin, len(testing.names), session)
-    seconds = min(max(found.seconds, LEAST), left)
-    if seconds < LEAST:
-        session.cut["scratch"] = "training from scratch did not fit the budget"
-        return [], []
-    started = perf_counter()
-    candidate = Candidate(rung="scratch", member=twin, method=tuning_method("scratch"), cut=None)
-    with session.timed("from scratch"):
-        an_epoch = pace(candidate, ground) * len(on.arena.y)
-        epochs = int(min((seconds - (perf_counter() - started)) / (2.0 * an_epoch), SCRATCH_EPOCHS))
-        if epochs < 1:
-            session.cut["scratch"] = "not even an epoch from scratch fitted the budget"
-            return [], []
-        first = explore(candidate, ground, epochs=epochs, deadline=_until(started, seconds / 2))
-        tuned = finish(candidate, ground, first, judges=(), deadline=_until(started, seconds))
-        if tuned is None:
-            session.cut["scratch"] = "training from scratch was not finished within the budget"
-            return [], []
-        if seconds < found.seconds:
-            session.cut["scratch"] = f"it was given {seconds:.0f} s where tuning took {found.seconds:.0f} s"
-        member = open_network(tuned.network, device=session.device, cache=ground.work / "networks")
-        if not embed_whole(testing, np.arange(len(testing.names)), member, session):
-            session.cut["scratch"] = "the test items of the arm from scratch did not fit the budget"
-            return [], []
-    return [result_of(tuned, member, on.arena, arm="scratch", seed=session.seed)], [member]
