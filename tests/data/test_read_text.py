@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from headway.data import health
-from headway.data.dataset import drop, take, target_codes
 from headway.data.read import read
-from headway.data.split import split
 from headway.errors import DataError, OptionError
 from headway.modalities import text
 from headway.types import Finding
@@ -181,12 +177,56 @@ def test_quotes_line_ends_marks_and_separators(tmp_path: Path, content: str) -> 
     assert wide.fingerprint == data.fingerprint
 
 
+def test_lines_of_json_in_any_encoding(tmp_path: Path) -> None:
+    lines = '{"text": "Grüße aus Köln", "label": "a"}\n{"text": "x y", "label": "b"}\n'
+    expected = read(csv(tmp_path / "plain.jsonl", lines)).fingerprint
+    for name, content in {
+        "mark": b"\xef\xbb\xbf" + lines.encode(),
+        "wide": lines.encode("utf-16"),
+        "western": lines.encode("cp1252"),
+    }.items():
+        data = read(csv(tmp_path / f"{name}.jsonl", content))
+        assert data.fingerprint == expected, name
+        said = [f.message for f in data.findings if f.check == "odd_table"]
+        assert said == (["The table is not UTF-8: read as Windows-1252."] if name == "western" else [])
+
+
+def test_headers_and_line_ends_of_other_programs(tmp_path: Path) -> None:
+    old = read(csv(tmp_path / "mac.csv", "text,label\rone two,a\rthree four,b\r"))
+    assert old.sources == ("one two", "three four") and old.classes == ("a", "b")
+    quoted = read(csv(tmp_path / "q.csv", '"text, as, it, was";label\none, two;a\nthree;b\n'), text="text, as, it, was")
+    assert quoted.sources == ("one, two", "three") and quoted.classes == ("a", "b")
+    own = read(csv(tmp_path / "o.csv", "text,x_duplicated_0,label\none two,p,a\nthree four,p,b\n"), label="label")
+    assert own.sources == ("one two", "three four"), "a name of the user's own"
+
+
+def test_a_saved_hugging_face_data_set_of_texts(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+
+    def part(texts: list[str]) -> Any:
+        table = {"text": texts, "label": [i % 2 for i in range(len(texts))]}
+        return datasets.Dataset.from_dict(table, features=features)
+
+    datasets.DatasetDict({"train": part(PROSE), "test": part(["a last one", "the very last"])}).save_to_disk(
+        tmp_path / "d"
+    )
+    data = read(tmp_path / "d")
+    assert data.sources == (*PROSE, "a last one", "the very last") and data.classes == ("neg", "pos")
+    assert data.parts == ("train",) * 12 + ("test",) * 2 and data.modality == "text"
+    (tmp_path / "hub").mkdir()
+    part(PROSE).to_parquet(tmp_path / "hub" / "train-00000-of-00001.parquet")
+    hub = read(tmp_path / "hub", text="text", label="label")
+    assert hub.sources == tuple(PROSE) and hub.classes == ("neg", "pos")
+
+
 def test_broken_utf_8_in_a_table_hurts_its_own_cell_only(tmp_path: Path) -> None:
     rows = ["Ελληνικά κείμενα".encode(), "Grüße aus Köln".encode("cp1252"), "größer".encode()]
     csv(tmp_path / "t.csv", b"text,label\n" + b"".join(row + b",\xc3\xa9t\xc3\xa9\n" for row in rows) + b"x y,b\n")
     data = read(tmp_path / "t.csv")
     assert data.sources == ("Ελληνικά κείμενα", "Grüße aus Köln", "größer", "x y")
     assert data.classes == ("b", "été")
+    assert finding(data, "odd_table").message.startswith("The table is not UTF-8 throughout")
 
 
 def test_duplicate_header_missing_labels_and_labels_like_numbers(tmp_path: Path) -> None:
@@ -220,78 +260,3 @@ def test_strings_are_paths_where_they_name_files(tmp_path: Path, draw: Any) -> N
     assert read(tmp_path / "a.txt", labelled=False, modality="text").sources == ("content",)
     with pytest.raises(DataError, match="neither a text nor a pair"):
         read(([("a", "b", "c")], ["x"]), modality="text")
-
-
-# --- texts and tags to be written ---------------------------------------------------------------
-
-
-def test_texts_to_be_written(tmp_path: Path) -> None:
-    csv(tmp_path / "t.csv", "en,fr\nGood day,Bonjour\nNo,Non\nYes,\n")
-    data = read(tmp_path / "t.csv", task="seq2seq", text="en", label="fr")
-    assert list(data.targets or ()) == ["Bonjour", "Non"] and data.classes == () and data.sources == ("Good day", "No")
-    assert finding(data, "missing_labels").evidence == ("row 2",)
-    assert list(take(data, [1]).targets or ()) == ["Non"]
-    other = csv(tmp_path / "u.csv", "en,fr\nGood day,Bonjour\nNo,Nan\n")
-    assert read(other, task="seq2seq", text="en", label="fr").fingerprint != data.fingerprint
-    with pytest.raises(OptionError, match="which column holds the texts to be written"):
-        read(tmp_path / "t.csv", task="seq2seq", text="en")
-    with pytest.raises(OptionError, match="for texts"):
-        read(tmp_path / "t.csv", task="seq2seq", modality="image")
-
-
-CONLL = "-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects VBZ O\n\n# NN O\nPeter NNP B-PER\n"
-
-
-def test_tokens_and_tags_of_every_source_are_the_same(tmp_path: Path) -> None:
-    sentences, tags = [("EU", "rejects"), ("#", "Peter")], [("B-ORG", "O"), ("O", "B-PER")]
-    expected = read((sentences, tags), task="tagging")
-    assert expected.sources == tuple(sentences) and tuple(map(tuple, expected.targets or ())) == tuple(tags)
-    lines = [json.dumps({"tokens": s, "tags": t}) for s, t in zip(sentences, tags, strict=True)]
-    frame = pl.DataFrame({"tokens": [list(s) for s in sentences], "tags": [list(t) for t in tags]})
-    frame.write_parquet(tmp_path / "t.parquet")
-    csv(tmp_path / "t.jsonl", "\n".join(lines))
-    csv(tmp_path / "t.conll", CONLL)
-    csv(tmp_path / "t.tsv", CONLL.replace(" ", "\t").replace("\n", "\r\n"))
-    for path in tmp_path.iterdir():
-        assert read(path, task="tagging").fingerprint == expected.fingerprint, path.name
-    by_number = read(tmp_path / "t.conll", task="tagging", text="1", label="2")
-    assert next(iter(by_number.targets or ())) == ("NNP", "VBZ")
-    unlabelled = read(tmp_path / "t.conll", task="tagging", labelled=False)
-    assert unlabelled.sources == expected.sources and unlabelled.targets is None
-
-
-def test_universal_dependencies_and_parts(tmp_path: Path) -> None:
-    row = "{}\t{}\t_\t{}\t_\t_\t0\t_\t_\t_\n"
-    content = (
-        "# text = du pain\n" + row.format("1-2", "du", "_") + row.format(1, "de", "ADP") + row.format(2, "le", "DET")
-    )
-    content += row.format("2.1", "x", "X") + row.format(3, "pain", "NOUN") + "\n"
-    for part in ("train", "test"):
-        csv(tmp_path / f"{part}.conllu", content)
-    data = read(tmp_path, task="tagging")
-    assert data.sources[0] == ("de", "le", "pain") and next(iter(data.targets or ())) == ("ADP", "DET", "NOUN")
-    assert data.parts == ("test", "train")
-
-
-def test_tokens_and_tags_that_do_not_match(tmp_path: Path) -> None:
-    data = read(([("a", "b"), ("c",), ("d",)], [("X",), ("X",), ("O",)]), task="tagging")
-    assert data.sources == (("c",), ("d",))
-    assert finding(data, "bad_items").evidence == ("row 0 has 2 tokens and 1 tags",)
-    with pytest.raises(DataError, match=r"too few columns.*line 3: 'alone'"):
-        read(csv(tmp_path / "t.conll", "a X\n\nalone\nb X\n"), task="tagging")
-    with pytest.raises(OptionError, match="no names of columns"):
-        read(csv(tmp_path / "u.conll", "a X\n"), task="tagging", label="tag")
-
-
-def test_tags_are_checked_and_split_by_their_kinds() -> None:
-    rng = np.random.default_rng(0)
-    tags = [("B-RARE", "O") if i < 8 else ("B-COMMON", "O") for i in range(80)]
-    data = read(([(f"w{i}", f"v{rng.integers(9)}") for i in range(80)], tags), task="tagging")
-    parts = split(data, seed=0)
-    rare = np.array([tag[0] == "B-RARE" for tag in data.targets or ()])
-    assert rare[parts.test].sum() == 2 and len(parts.test) == 20
-    again = read(([("same", "words")] * 2 + [("x", "y")], [("O", "O"), ("B", "O"), ("O", "O")]), task="tagging")
-    assert {f.check for f in health.check(again)} == {"exact_duplicates", "conflicting_labels"}
-    assert target_codes(again).tolist() == [0, 1, 0]
-    note = Finding(check="x", severity="note", message="m")
-    assert drop(again, [0], note).sources == (("same", "words"), ("x", "y"))

@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import struct
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 from headway import samples
-from headway.samples import Sources, clipart, drums, fashion, films, letters, stamps, strings, trees
+from headway.samples import Sources, addresses, clipart, drums, fashion, films, letters, stamps, strings, trees
 from headway.samples._images import save_capped
 
 
@@ -217,6 +218,13 @@ def test_messages_agree_with_gettext() -> None:
     assert ours["June"] == oracle.pgettext("alt. month", "June")
     assert ours["%d day"] == "%d jour"
     assert set(ours) == {"Yes", "a\nb", "May", "June", "%d day"}
+
+
+def test_words_of_one_label_side_by_side_are_one_span() -> None:
+    line = ET.fromstring("<AddressString><No>1 A</No> <Name>Main</Name> <Name>St</Name> <No>2</No><X/></AddressString>")
+    assert list(addresses._tagged(line)) == [
+        *(("1", "B-No"), ("A", "I-No"), ("Main", "B-Name"), ("St", "I-Name"), ("2", "B-No")),
+    ]
 
 
 class Hostile:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from headway import samples
+from headway.data.read import read
 
 pytestmark = pytest.mark.samples
 
@@ -114,6 +115,16 @@ def test_sentiment_is_a_mean_rating_in_its_range(tmp_path: Path) -> None:
         assert -4 <= means.min() < -1 < 1 < means.max() <= 4
         assert {row["domain"] for row in table} == {path.stem}
         assert all(row["text"] for row in table)
+
+
+def test_addresses_are_words_and_tags_that_the_reader_takes(tmp_path: Path) -> None:
+    data = read(samples.build("addresses", tmp_path / "to"), task="tagging")
+    assert (len(data.names), data.modality, data.task) == (1488, "text", "tagging")
+    assert len({tag[2:] for tag in data.classes}) == 29 and {tag[:2] for tag in data.classes} == {"B-", "I-"}
+    before = [("O", *tags[:-1]) for tags in data.targets or ()]
+    for tags, earlier in zip(data.targets or (), before, strict=True):
+        assert all(tag[0] == "B" or tag[2:] == e[2:] for tag, e in zip(tags, earlier, strict=True)), "IOB2"
+    assert len(set(zip(data.sources, map(tuple, data.targets or ()), strict=True))) == 1488
 
 
 def test_boxes_lie_in_their_photographs(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _SHARD = re.compile(r"(.+?)-\d{5}-of-(\d{5})(?:-[0-9a-f]+)?\.parquet")  # train-00000-of-00002.parquet
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Table:
     folder: Path
     name: str
     latin: bool = False  # the text was not UTF-8: every byte became the character of its number
+    odd: str = ""  # what was odd about the encoding, in a few words
 
 
 def shards(folder: Path) -> dict[str, list[Path]]:
@@ -65,7 +67,9 @@ def open_table(path: Path) -> Table:
             return Table(pl.read_parquet(path), path.parent, path.name)
         data = path.read_bytes()
         if kind in (".jsonl", ".ndjson"):
-            return Table(pl.read_ndjson(data, infer_schema_length=None), path.parent, path.name)
+            lines = to_text(data)  # which may be UTF-16, begin with a mark, or be damaged in places
+            frame = pl.read_ndjson(lines.text.encode(), infer_schema_length=None)
+            return Table(frame, path.parent, path.name, odd=lines.odd)
         return _csv(path, data)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(
@@ -89,7 +93,7 @@ def _csv(path: Path, data: bytes) -> Table:
     """All columns as text, so that a label "007" stays what it is."""
     import polars as pl
 
-    latin = False
+    latin, odd = False, ""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = to_text(data).text
     else:
@@ -97,17 +101,20 @@ def _csv(path: Path, data: bytes) -> Table:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             text, latin = data.decode("latin-1"), True
-    header = text.partition("\n")[0]
+            odd = "is not UTF-8 throughout: each cell was read on its own, as UTF-8 or else as Windows-1252"
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # line ends of old Macs
+    header = _QUOTED.sub("", text.partition("\n")[0])
     separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=header.count)
     frame = pl.read_csv(io.BytesIO(text.encode()), separator=separator, infer_schema=False)
-    twice = sorted({c.rpartition("_duplicated_")[0] for c in frame.columns if "_duplicated_" in c})
+    twice = sorted({c.rpartition("_duplicated_")[0] for c in frame.columns if "_duplicated_" in c} & {*frame.columns})
     if twice:
         raise DataError(
             "columns of the table have the same name",
             given=f"{display_name(path)}: {', '.join(map(repr, twice))}",
             todo="Rename them, so that each column has a name of its own",
         )
-    return Table(frame, path.parent, path.name, latin)
+    return Table(frame, path.parent, path.name, latin, odd)
 
 
 def arrow(folder: Path) -> tuple[Table, dict[str, list[str]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from headway.data import _tagged, _text_columns
-from headway.data._items import Items, Wanted, is_file, part_of
+from headway.data._items import Items, Wanted, is_file, part_of, warning
 from headway.data._label_columns import labels_of
 from headway.data._open_table import Table, absent_shards, arrow, class_names, open_table, parquet, read_json, shards
 from headway.data._texts import modality_of
@@ -113,6 +113,7 @@ def _of_texts(table: Table, names: dict[str, list[str]], wanted: Wanted) -> Item
         groups=frame[group].to_list() if group is not None else None,
         parts=[part_of(value) for value in frame[part]] if part is not None else None,
         modality="text",
+        findings=[warning("odd_table", f"The table {table.odd}.", ())] if table.odd else [],
     )
 
 

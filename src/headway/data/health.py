@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.data.dataset import target_array, target_codes
+from headway.modalities._lengths import lengths
 from headway.types import ByteArray, Dataset, Finding, IntArray
 
 NEAR_BITS = 20
@@ -26,6 +27,7 @@ _BLOCK = 128  # rows compared at a time with all others: 50 MB of words at 50,00
 _MOST_EDGES = 2_000_000
 _TINY = 5
 _IMBALANCE = 10
+_LONG = 200_000  # characters from which a text is more than the classical features and any network look at
 
 
 def near_duplicates(hashes: ByteArray, digests: ByteArray, *, close: ClosePairs | None = None) -> IntArray:
@@ -116,11 +118,11 @@ def numbered(labels: IntArray) -> IntArray:
 
 
 def check(dataset: Dataset) -> tuple[Finding, ...]:
-    """Imbalance, tiny classes or labels, equal contents, and equal contents with unequal targets.
+    """Imbalance, tiny classes or labels, equal contents, equal contents with unequal targets, and very long texts.
 
     Classes of one item and bad items are found while reading. Targets may be absent.
     """
-    findings = [_equal_contents(dataset)]
+    findings = [_equal_contents(dataset), _long_texts(dataset)]
     if dataset.targets is not None:
         if dataset.task == "classification":
             counts = class_counts(dataset)
@@ -141,6 +143,23 @@ def _equal_contents(dataset: Dataset) -> Finding | None:
     shown = tuple(_together(dataset, clusters == cluster) for cluster in np.flatnonzero(sizes > 1)[:_SHOWN])
     message = f"{extra} items are exact copies of others; copies stay on one side of every split."
     return Finding(check="exact_duplicates", severity="note", message=message, evidence=shown)
+
+
+def _long_texts(dataset: Dataset) -> Finding | None:
+    if dataset.modality != "text":
+        return None
+    texts = [source for source in dataset.sources if isinstance(source, str | tuple)]
+    sizes = [sum(map(len, (text,) if isinstance(text, str) else text)) for text in texts]
+    over = [row for row, size in enumerate(sizes) if size > _LONG]
+    if not over:
+        return None
+    usual = lengths(texts)
+    message = (
+        f"{len(over)} texts have more than {_LONG:,} characters, the most that is looked at of each; the median has "
+        f"{usual.median:,.0f}, and one in twenty more than {usual.p95:,.0f}."
+    )
+    shown = tuple(f"{dataset.names[row]}: {sizes[row]:,} characters" for row in over[:_SHOWN])
+    return Finding(check="long_texts", severity="note", message=message, evidence=shown)
 
 
 def exact_duplicates(digests: ByteArray) -> IntArray:

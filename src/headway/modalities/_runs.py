@@ -1,4 +1,4 @@
-"""Runs of characters within word bounds, counted with arrays: ten times as fast as a loop over strings."""
+"""Runs of characters within word bounds, counted with arrays: five times as fast as a loop over strings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def counts(texts: Sequence[str], terms: Sequence[str]) -> sp.csr_array:
     """How often each of the terms ``[t]`` is in each text ``[n, t]``."""
     import scipy.sparse as sp
 
-    numbers = np.array([_number(term) for term in terms], np.uint64)
+    numbers = _numbers_of(terms)
     order = np.argsort(numbers)
     ranked = numbers[order]
     rows, columns, values = [], [], []
@@ -80,14 +80,20 @@ def _codes(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(f" {' '.join(text.lower().split())} ".encode("utf-32-le", "replace"), np.uint32)
 
 
-def _number(term: str) -> np.uint64:
-    """The number of one run."""
-    number: np.uint64 = _hashed(np.frombuffer(term.encode("utf-32-le", "replace"), np.uint32), len(term))[0]
-    return number
+def _numbers_of(terms: Sequence[str]) -> Words:
+    """The numbers ``[t]`` of runs."""
+    sizes = np.fromiter(map(len, terms), np.int64, len(terms))
+    numbers = np.zeros(len(terms), np.uint64)
+    for size in np.unique(sizes).tolist():
+        at = np.flatnonzero(sizes == size)
+        joined = "".join(terms[row] for row in at.tolist()).encode("utf-32-le", "replace")
+        numbers[at] = _hashed(_letters(np.frombuffer(joined, np.uint32)).reshape(-1, size).T)
+    return numbers
 
 
 def _numbers(codes: NDArray[np.uint32]) -> tuple[Words, IntArray, IntArray]:
     """A number for every run in a text, its place and its size."""
+    letters = _letters(codes)
     blanks = np.concatenate([[0], np.cumsum(codes == _BLANK)])
     numbers, places, sizes = [], [], []
     for size in range(SHORTEST, LONGEST + 1):
@@ -96,7 +102,7 @@ def _numbers(codes: NDArray[np.uint32]) -> tuple[Words, IntArray, IntArray]:
             break
         inside = blanks[size - 1 : size - 1 + starts] - blanks[1 : 1 + starts]
         at = np.flatnonzero(inside == 0)
-        numbers.append(_hashed(codes, size)[at])
+        numbers.append(_hashed([letters[place : place + starts] for place in range(size)])[at])
         places.append(at)
         sizes.append(np.full(len(at), size))
     none = np.zeros(0, np.int64)
@@ -107,12 +113,19 @@ def _numbers(codes: NDArray[np.uint32]) -> tuple[Words, IntArray, IntArray]:
     )
 
 
-def _hashed(codes: NDArray[np.uint32], size: int) -> Words:
-    """64-bit numbers of all runs of a size: two of a million different runs share one with probability 3e-8."""
-    starts = len(codes) - size + 1
-    total = np.full(starts, size, np.uint64)
-    for place in range(size):
-        letters = (codes[place : place + starts].astype(np.uint64) + np.uint64(1)) * _MIX
-        total += (letters ^ (letters >> np.uint64(29))) * _PLACES[place]
+def _letters(codes: NDArray[np.uint32]) -> Words:
+    """Code points as words that differ in most of their bits."""
+    letters = (codes.astype(np.uint64) + np.uint64(1)) * _MIX
+    return letters ^ (letters >> np.uint64(29))
+
+
+def _hashed(places: Sequence[Words] | Words) -> Words:
+    """64-bit numbers of runs whose letters are ``places[place][run]``.
+
+    Two of a million different runs share one with probability 3e-8.
+    """
+    total = np.full(len(places[0]), len(places), np.uint64)
+    for place, factor in zip(places, _PLACES, strict=False):
+        total += place * factor
     mixed: Words = (total ^ (total >> np.uint64(32))) * _MIX
     return mixed
