@@ -12,9 +12,9 @@ from headway.cli._screen import say
 from headway.cli._show import quoted, show_run
 from headway.errors import OptionError, PackageClientError
 
-ALIASES = {"mnist": "mnist5k"}
+ALIASES = {"mnist": "mnist5k", "text": "bbc"}
 FALLBACKS = ("clip13", "mnist5k", "digits")  # Debian's packages, PyPI's packages, nothing to fetch
-IMAGES = (".png", ".jpg", ".jpeg")
+ITEMS = {"image": (".png", ".jpg", ".jpeg"), "text": (".txt",)}
 
 
 def run_demo(name: str | None, *, seconds: float, offline: bool) -> None:
@@ -27,7 +27,7 @@ def run_demo(name: str | None, *, seconds: float, offline: bool) -> None:
     with claimed(None, str(folder)) as out, live(quiet=False, deadline=deadline) as progress:
         run = fit(str(folder), out=out, offline=offline, deadline=deadline, progress=progress)
     show_run(run)
-    say(f"Try:   headway predict {quoted(run.path)} {quoted(_example(folder))}")
+    say(f"Try:   headway predict {quoted(run.path)} {quoted(_example(folder, run.modality))}")
 
 
 def _sample(name: str | None, *, offline: bool) -> Path:
@@ -45,7 +45,7 @@ def _sample(name: str | None, *, offline: bool) -> Path:
 def _known(name: str) -> str:
     from headway.samples import available
 
-    suited = [s.name for s in available() if (s.modality, s.task) == ("image", "classification")]
+    suited = [s.name for s in available() if s.modality in ITEMS and s.task == "classification"]
     name = ALIASES.get(name, name)
     if name not in suited:
         raise OptionError(
@@ -62,5 +62,5 @@ def _built(name: str, *, offline: bool) -> Path:
     return folder if (folder / "README.txt").exists() else Path("samples") / build(name, folder, offline=offline).name
 
 
-def _example(folder: Path) -> Path:
-    return min(path for path in folder.rglob("*") if path.suffix.lower() in IMAGES)
+def _example(folder: Path, modality: str) -> Path:
+    return min(path for path in folder.rglob("*") if path.suffix.lower() in ITEMS[modality] and path.parent != folder)

@@ -293,7 +293,7 @@ def demo(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="clip13|mnist", help="Default: the drawings, clip13, or digits where they cannot be had."
+            metavar="clip13|mnist|text", help="Default: the drawings, clip13, or digits where they cannot be had."
         ),
     ] = None,
     budget: Annotated[str, typer.Option(help="Wall-clock time for choosing, adapting and proving.")] = "150s",
