@@ -254,7 +254,7 @@ def _affordable(costs: dict[int, tuple[float, float]], deadline: Deadline) -> in
 
 
 def _fitting(lessons: Lessons, cost: tuple[float, float], deadline: Deadline) -> list[int]:
-    """Rows of the pairs: fewer where the time would not do for one epoch of all, as a few lessons are better than none."""
+    """Rows of the pairs: fewer where the time would not do for an epoch of all; a few lessons are better than none."""
     share = _SLACK * deadline.remaining / max(sum(cost), 1e-9)
     if share >= 1:
         return list(range(len(lessons.pairs)))
