@@ -38,6 +38,7 @@ def writes(network, tmp_path, monkeypatch):
         session = open_session(budget, seed=0, device="auto", offline=True)
         return fit_texts(data, folder=folder, session=session, models=[str(model)], columns=("en", "de"), **options)
 
+    run.folder = tmp_path
     return run
 
 
@@ -61,21 +62,15 @@ def test_a_run_has_all_arms_and_negative_transfer_is_not_shipped(writes, toys, t
     assert manifest["test_touched"] and not (tmp_path / "run" / ".work").exists()
 
 
-def test_a_tuned_network_is_saved_merged_and_answers_as_it_was_measured(writes, toys):
+def test_another_method_can_be_pinned_and_a_reopened_run_answers_as_it_was_measured(writes, toys):
     found = toys.pairs(60)
-    data = toys.dataset(
-        [(source, "immer dasselbe") if k % 4 else (source, "manchmal") for k, (source, _) in enumerate(found)]
-    )
-    run = writes(data, "run", budget=60, pin=Pin(method="full"))
-    manifest = run.manifest
+    data = toys.dataset([(s, "immer dasselbe") if k % 4 else (s, "manchmal") for k, (s, _) in enumerate(found)])
+    manifest = writes(data, "run", budget=60, pin=Pin(method="full")).manifest
     tuned = next(line for line in manifest["contenders"] if line["arm"] == "transfer")
     assert tuned["method"] == "full" and tuned["params"]["epochs"] >= 1
-    if manifest["chosen"]["arm"] != "transfer":  # as good as the most frequent target at the best: save it all the same
-        pytest.skip("the network lost on this machine, in this time")
-    again = open_run(run.path)
     rows = [data.sources.index(example["source"]) for example in manifest["examples"]]
-    said = again.predict_dataset(data).labels
-    assert [said[row] for row in rows] == [example["transfer"] for example in manifest["examples"]]
+    said = open_run(writes.folder / "run").predict_dataset(data).labels
+    assert [said[row] for row in rows] == [example[manifest["chosen"]["arm"]] for example in manifest["examples"]]
 
 
 def test_the_saved_model_is_the_model(toys, network, tmp_path):
@@ -182,7 +177,9 @@ folder = Path(sys.argv[3])
 folder.mkdir(exist_ok=True)
 session = open_session(240, seed=0, device="auto", offline=True)
 data = toys.dataset([(source, f"{source} !") for source, _ in toys.pairs(60)])
-fit_texts(data, folder=folder, session=session, models=[sys.argv[2]], pin=Pin(cut="layers.0"))
+fit_texts(
+    data, folder=folder, session=session, models=[sys.argv[2]], pin=Pin(cut="layers.0"), columns=("en", "de")
+)
 """
 
 
@@ -204,5 +201,5 @@ def test_a_killed_fit_leaves_a_checkpoint_that_is_taken_up(network, writes, toys
         done = len(json.loads(file.metadata()["headway"])["epochs"])
     assert done >= 1
     run = writes(_copies(toys), "run", budget=60, pin=Pin(cut="layers.0"))
-    assert not any(finding["check"] == "checkpoint_ignored" for finding in run.manifest["findings"])
+    assert not [f["message"] for f in run.manifest["findings"] if f["check"] == "checkpoint_ignored"]
     assert run.manifest["verdict"]["arms"]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from headway.data.dataset import target_array
 from headway.data.index import ContentIndex
 from headway.data.read import read
 from headway.errors import DataError
@@ -12,7 +15,7 @@ from headway.evaluate.metrics import evaluate_probabilities, measure
 from headway.fetch import cache_dir
 from headway.run import Run
 from headway.run.tagger import read_tagger, tag_sentences
-from headway.tasks import tagging
+from headway.tasks import seq2seq, tagging
 from headway.types import Finding, Progress
 
 
@@ -54,7 +57,11 @@ def evaluate(
     predictions = run.predict_dataset(dataset, strict=strict, progress=progress)
     if dataset.targets is None:
         raise DataError("the data have no labels, so there is nothing to measure", given=dataset.name)
-    truth = dataset.targets[predictions.rows]
+    if run.task == "seq2seq":
+        said, meant = np.asarray(predictions.answers), target_array(dataset)[predictions.rows]
+        metrics = {name: measure(name, meant, said) for name in seq2seq.METRICS}
+        return Evaluation(metrics={"n": len(meant), **metrics}, findings=predictions.findings)
+    truth = target_array(dataset)[predictions.rows]
     metrics = evaluate_probabilities(predictions.answers, truth, thresholds=predictions.thresholds)
     return Evaluation(metrics=metrics, findings=predictions.findings)
 

@@ -79,7 +79,8 @@ def fit(
     if dataset.task == "tagging":
         return fit_tagging(dataset, folder, models=models, session=session)
     if dataset.task == seq2seq.RECIPE:  # answers are written, not scored: another way from the data to the proof
-        return fit_texts(dataset, folder=folder, session=session, models=models, pin=pin)
+        columns = _named(text, "Input"), _named(label, "Output")
+        return fit_texts(dataset, folder=folder, session=session, models=models, pin=pin, columns=columns)
     members = open_models(models, dataset.modality, session)
     dataset = look(dataset, session)
     parts, together = arrange(dataset, session)
@@ -124,6 +125,11 @@ def fit(
     )
     finish(folder, manifest | beyond.as_json() | {"comparison": proof.comparison, "data_value": worth})
     return open_run(folder)
+
+
+def _named(columns: str | Sequence[str] | None, otherwise: str) -> str:
+    """What a language model is told that a column holds."""
+    return columns if isinstance(columns, str) else " and ".join(columns or [otherwise])
 
 
 def _model(shipped: Result, dataset: Dataset, members: Sequence[Member]) -> Model:

@@ -27,7 +27,6 @@ RECIPE = "seq2seq"  # texts are written word by word: the flow differs from that
 
 _SHORTER = 0.5  # a summary has at most this share of its source's words
 _LONG = 40  # words that a source has at least before writing less than half of it is summarising
-BINS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,15 +110,15 @@ def outputs(classes: Sequence[str]) -> int:
 
 
 def strata(targets: NDArray[np.object_]) -> IntArray:
-    """What every part of a split should have in proportion ``[n]``: up to five ranges of target length.
+    """What every part of a split should have in proportion ``[n]``: up to ten ranges of target length.
 
-    >>> strata(texts(["a", "a b"] * 20)).max()
-    1
+    >>> strata(texts(["a", "a b"] * 20))[:4].tolist()
+    [0, 1, 0, 1]
     """
     from headway.tasks import regression
 
     lengths = np.log1p(np.array([len(text) for text in targets], np.float64))
-    return np.minimum(regression.strata(lengths) * BINS // regression.BINS, BINS - 1).astype(np.int64)
+    return regression.strata(lengths)
 
 
 def columns(classes: Sequence[str]) -> tuple[str, ...]:
