@@ -30,7 +30,7 @@ def finding(data: Any, check: str) -> Finding:
 def test_texts_to_be_written(tmp_path: Path) -> None:
     csv(tmp_path / "t.csv", "en,fr\nGood day,Bonjour\nNo,Non\nYes,\n")
     data = read(tmp_path / "t.csv", task="seq2seq", text="en", label="fr")
-    assert list(data.targets or ()) == ["Bonjour", "Non"] and data.classes == () and data.sources == ("Good day", "No")
+    assert list(data.targets) == ["Bonjour", "Non"] and data.classes == () and data.sources == ("Good day", "No")
     assert finding(data, "missing_labels").evidence == ("row 2",)
     assert list(take(data, [1]).targets or ()) == ["Non"]
     other = csv(tmp_path / "u.csv", "en,fr\nGood day,Bonjour\nNo,Nan\n")

@@ -111,7 +111,7 @@ def test_sentiment_is_a_mean_rating_in_its_range(tmp_path: Path) -> None:
     to = samples.build("sentiment", tmp_path / "to")
     for path in to.glob("*.csv"):
         table = rows(path)
-        means = np.array([float(row["label"]) for row in table])
+        means = np.array([float(row["score"]) for row in table])
         assert -4 <= means.min() < -1 < 1 < means.max() <= 4
         assert {row["domain"] for row in table} == {path.stem}
         assert all(row["text"] for row in table)

@@ -34,7 +34,7 @@ def _sentiment(to: Path, sources: Sources) -> None:
             assert file is not None, "the archive's checksum was verified"
             rows = [line.split("\t") for line in file.read().decode("utf-8").splitlines()]  # id, mean rating, sentence
             save_csv(
-                to / f"{domain}.csv", ["text", "label", "domain"], ([text, mean, domain] for _, mean, text in rows)
+                to / f"{domain}.csv", ["text", "score", "domain"], ([text, mean, domain] for _, mean, text in rows)
             )
 
 
