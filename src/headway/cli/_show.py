@@ -55,9 +55,8 @@ def show_run(run: Run) -> None:
     say(f"Learnt from {data['train']} items, tested on {data['test']}, in {manifest['timings']['total']:.1f} s.")
     say(f"Model: {chosen['method']} on {_features(chosen, manifest['task'])}")
     say(f"Run:   {plain(run.path)}")
-    say(
-        f"Next:  headway predict {quoted(run.path)} {_INPUTS.get(manifest.get('modality', 'image'), 'DATA')} --out predictions.csv"
-    )
+    inputs = _INPUTS.get(manifest.get("modality", "image"), "DATA")
+    say(f"Next:  headway predict {quoted(run.path)} {inputs} --out predictions.csv")
 
 
 def show_ranking(ranking: Ranking) -> None:
