@@ -8,17 +8,21 @@ import math
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
+import venv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from headway import fetch, samples
 
+CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 KEPT = ("weights", "networks", "packages", "debian")  # of a user's cache: everything but features and content hashes
 
 
@@ -56,6 +60,30 @@ def sample(name: str) -> Path:
         note(f"building the sample {name}")
         samples.build(name, folder)
     return folder
+
+
+def silent(command: Sequence[str]) -> None:
+    """Run a command to its end; one that fails ends the benchmark with what it said."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
+
+
+@cache
+def python_with(requirement: str) -> str:
+    """Python of an environment with ``NAME==VERSION``; what Headway's own environment has is taken from there."""
+    module = requirement.partition("=")[0]
+    folder = fetch.cache_dir() / "benchmarks" / f"{module}-venv"
+    python = folder / "bin" / "python"
+    there = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    if not python.exists() or subprocess.run([python, "-c", there], check=False).returncode:
+        note(f"installing {requirement} into {folder}")
+        venv.create(folder, with_pip=True, clear=True)
+        site = next((folder / "lib").glob("python*/site-packages"))
+        own = [path for path in sys.path if path.endswith("site-packages")]
+        (site / "shared.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in own), "utf-8")
+        silent([str(python), "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS), requirement])
+    return str(python)
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from _shared import Target, arguments, cold_store, note, timed
+from _shared import Target, arguments, cold_store, note, silent, timed
 from _shared import report as print_report
-from end_to_end import COMMAND, prepare, silent
+from end_to_end import COMMAND, prepare
 from headway.run import open_run
 from ladder import DATA, split_of
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from _ranking import Choice, judge_ranking
-from _shared import Target, arguments, cold_store, note, sample, timed
+from _shared import Target, arguments, cold_store, note, sample, silent, timed
 from _shared import report as print_report
 from headway import backbones, fetch
 from headway.engine.pool import open_network
@@ -163,12 +162,6 @@ def run_peer(folder: Path, weights: Path, workers: int) -> tuple[float, dict[str
     seconds = timed(lambda: silent(command))
     found: dict[str, Any] = json.loads(out.read_text("utf-8"))
     return seconds, found
-
-
-def silent(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
 
 
 def balanced_accuracy(test: Path, answers: dict[str, str]) -> float:

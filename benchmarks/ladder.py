@@ -19,7 +19,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -29,14 +28,13 @@ from typing import Any
 
 import numpy as np
 
-from _shared import Target, arguments, cold_store, note, sample, timed
+from _shared import Target, arguments, cold_store, note, python_with, sample, silent, timed
 from _shared import report as print_report
-from end_to_end import COMMAND, PEER, balanced_accuracy, prepare, silent
+from end_to_end import COMMAND, PEER, balanced_accuracy, prepare
 from headway import fetch
 from headway.run import open_run
 
 FINE_TUNING = Path(__file__).with_name("_ladder_peers.py")
-CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 FASTAI = "fastai==2.8.12"
 BUDGETS = (20, 120)
 LONG = 120  # from this budget on, fastai's ten epochs may take as long as they take
@@ -173,7 +171,7 @@ def peer(arm: str, name: str, folder: Path, weights: Path, options: argparse.Nam
         if kind == "timm":
             command = [sys.executable, "-W", "ignore", str(PEER), str(weights), str(folder), str(out), "0"]
         else:
-            python = fastai_python() if kind == "fastai" else sys.executable
+            python = python_with(FASTAI) if kind == "fastai" else sys.executable
             limits = [seconds or "inf", *([str(options.pace)] if options.pace else [])]
             command = [python, "-W", "ignore", str(FINE_TUNING), kind, str(weights), str(folder), str(out), *limits]
         took = timed(lambda: silent(command))
@@ -185,25 +183,6 @@ def peer(arm: str, name: str, folder: Path, weights: Path, options: argparse.Nam
     making.write_text(json.dumps(record), "utf-8")
     making.rename(kept)
     return answer
-
-
-@cache
-def fastai_python() -> str:
-    """Python of an environment with fastai; everything that Headway's own environment has is taken from there."""
-    folder = fetch.cache_dir() / "benchmarks" / "fastai-venv"
-    python = folder / "bin" / "python"
-    if (
-        subprocess.run([python, "-c", "import fastai"], capture_output=True, check=False).returncode
-        if python.exists()
-        else 1
-    ):
-        note(f"installing {FASTAI} into {folder}")
-        venv.create(folder, with_pip=True, clear=True)
-        site = next((folder / "lib").glob("python*/site-packages"))
-        own = [path for path in sys.path if path.endswith("site-packages")]
-        (site / "shared.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in own), "utf-8")
-        silent([str(python), "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS), FASTAI])
-    return str(python)
 
 
 # --- ours ---------------------------------------------------------------------------------------
