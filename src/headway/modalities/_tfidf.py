@@ -202,7 +202,10 @@ def _unit_rows(counts: Sequence[Any], idf: Array) -> sp.csr_array:
 
 
 def _turn(gram: NDArray[np.floating[Any]]) -> Array:
-    values, vectors = np.linalg.eigh(gram.astype(np.float64))
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):  # beside other processes its threads wait for each other
+        values, vectors = np.linalg.eigh(gram.astype(np.float64))
     kept = np.flatnonzero(values > _LEAST * values[-1])[::-1]
     turn: Array = (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
     return turn
