@@ -99,7 +99,8 @@ def affordable(X: Rows, y: IntArray, classes: int, penalty: float, *, time: Dead
     pace = max(second - first, 1e-9) / (big - small)
     fixed = max(first - pace * small, 0.0)  # what a step costs however few the words are
     fitting = (max(time.remaining, 0.0) / NEEDED - fixed) / pace
-    return int(np.clip(fitting, min(LEAST_WORDS, len(y)), len(y)))
+    fewest = max(LEAST_WORDS, fixed / pace)  # fewer would hardly make a step shorter
+    return int(min(max(fitting, fewest), len(y)))
 
 
 def eigenbasis(Z: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -28,7 +28,7 @@ from headway.types import Dataset, IntArray
 FOLDS = 3
 LEAST = 8  # sentences to learn from
 CLOSING_SHARE = 0.06  # of the budget, and no less than CLOSING, for proving and saving
-CLASSICAL, CHOOSING, TRANSFER = 0.3, 0.35, 0.75  # of what is left then, proving aside: no arm starves the next
+CLASSICAL, CHOOSING, TRANSFER = 0.45, 0.35, 0.75  # of what is left then, proving aside: no arm starves the next
 LEAST_FITTING = 1.0  # seconds, however late it is
 RANDOM_AT_LEAST = 8.0  # seconds without which the arm of random weights is not begun
 
