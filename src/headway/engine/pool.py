@@ -68,7 +68,7 @@ def open_pool(
             failures.append(error)
             pool.left_out[spec.name] = str(error)
     _obtain([backbone for spec, backbone in waiting if isinstance(spec.input, TextInput)])  # keys name the tokenizer
-    waiting.sort(key=lambda pair: _order(*pair, cache))  # stable: the given order within
+    waiting.sort(key=lambda pair: _order(pair[0], pair[1], cache))  # stable: the given order within
     _obtain([backbone for _, backbone in waiting if not _is_converted(backbone, cache)])
     slowness, cost = 0.0, FIRST_CONVERSION
     for number, (spec, backbone) in enumerate(waiting):
