@@ -19,6 +19,7 @@ from headway.types import Backbone, BackboneSpec, Progress, TextInput
 
 Device = Literal["auto", "cpu", "cuda"]
 FIRST_CONVERSION = 8.0  # seconds that importing torch and converting one network take at first sight
+A_MILLION = 0.1  # seconds more for a million parameters of a network of texts, of which most are tables of words
 DOWNLOADS = 4  # at a time
 CONVERTING_SHARE = 0.4  # of the budget may go into converting networks
 
@@ -67,12 +68,13 @@ def open_pool(
             failures.append(error)
             pool.left_out[spec.name] = str(error)
     _obtain([backbone for spec, backbone in waiting if isinstance(spec.input, TextInput)])  # keys name the tokenizer
-    waiting.sort(key=lambda pair: not _is_converted(pair[1], cache))  # stable: the given order within
+    waiting.sort(key=lambda pair: _order(pair[0], pair[1], cache))  # stable: the given order within
     _obtain([backbone for _, backbone in waiting if not _is_converted(backbone, cache)])
-    cost = FIRST_CONVERSION
+    slowness, cost = 0.0, FIRST_CONVERSION
     for number, (spec, backbone) in enumerate(waiting):
         ready = _is_converted(backbone, cache)
-        if pool.members and not ready and deadline.elapsed + cost > CONVERTING_SHARE * deadline.seconds:
+        late = deadline.elapsed + max(cost, slowness * _growth(spec)) > CONVERTING_SHARE * deadline.seconds
+        if pool.members and not ready and late:
             pool.left_out[spec.name] = "converting it for the first time did not fit the budget"
             continue
         try:
@@ -81,7 +83,10 @@ def open_pool(
             failures.append(error)
             pool.left_out[spec.name] = str(error)
             continue
-        cost = cost if ready else member.seconds
+        if not ready and isinstance(spec.input, TextInput):  # later ones find torch imported
+            slowness, cost = max(slowness, member.seconds / (FIRST_CONVERSION + _growth(spec))), 0.0
+        elif not ready:
+            cost = member.seconds
         pool.members.append(member)
         if progress is not None:
             progress("open models", number + 1, len(waiting))
@@ -90,6 +95,17 @@ def open_pool(
     order = [spec.id for spec in specs]
     pool.members.sort(key=lambda m: order.index(m.spec.id))
     return pool
+
+
+def _order(spec: BackboneSpec, backbone: Backbone, cache: Path) -> tuple[bool, int]:
+    """What is converted first, then networks of texts from the smallest."""
+    ready = _is_converted(backbone, cache)
+    return not ready, 0 if ready or not isinstance(spec.input, TextInput) else spec.params
+
+
+def _growth(spec: BackboneSpec) -> float:
+    """Seconds that converting takes beyond the imports, on a machine that is free."""
+    return A_MILLION * spec.params / 1e6
 
 
 def _is_converted(backbone: Backbone, cache: Path) -> bool:

@@ -6,7 +6,8 @@ and the decoder: what differs is what a word's columns are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headway.budget import Deadline
 from headway.evaluate.metrics import measure
+from headway.evaluate.tag_fitting import crossed, eigenbasis
 from headway.features.hand import hashed
 from headway.features.words import Block
 from headway.linear.chain import Decoder, decoded, learnt, padded
 from headway.linear.head import linear_scores, standardise, unit_head
-from headway.linear.multinomial import Rows, Solution, log_loss, path, scores
+from headway.linear.multinomial import Solution, scores
 from headway.types import IntArray, LinearHead, Record
 
 DENSE = (1.0, 0.3, 0.1, 0.03)  # penalties where every block of columns has a total variance of 1
@@ -27,10 +30,12 @@ SPARSE = (1.0, 0.3)  # where columns are 0 or 1
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the row of tags
 SEEN = 2  # words that a hashed column must mark in training
 WORTH = 0.001  # of the primary metric: a heavier decoder must beat a lighter one by more
-STEPS = 15  # to compare penalties; twice as many for out-of-fold scores, four times for what ships
-ROUGHLY, EXACTLY = 1e-3, 1e-4  # the share of the loss by which the last step lessened it
 ROTATED = 1600  # columns up to which they are turned into their own eigenbasis, where few steps suffice
-Always = Callable[[], bool]
+TURNING = 0.3  # of the time, at most, for that basis
+FITTING = 0.8  # of the time is for fitting, the rest for choosing how much the row of tags says
+FLOPS = 1e10  # a second, at least, of one core
+
+ENDLESS = Deadline(math.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,31 +115,44 @@ def word_scores(
 
 def on_states(
     X: NDArray[np.float32], blocks: Sequence[Block], lines: Lines, *, arm: str, backbone: str, seed: int,
-    go_on: Always = lambda: True,
+    time: Deadline = ENDLESS,
 ) -> TagResult:  # fmt: skip
-    """The probe on a network's states ``X [N, d]`` of the blocks, of equal width."""
+    """The probe on a network's states ``X [N, d]`` of the blocks, of equal width, within ``time``."""
     started = perf_counter()
     widths = (X.shape[1] // len(blocks),) * len(blocks)
     Z, mean, scale = standardise(X, widths, weights=np.ones(len(X)))
-    turn = _eigenbasis(Z)
-    found, left, penalty = _crossed(Z if turn is None else Z @ turn, lines, DENSE, go_on)
+    n, d = Z.shape
+    turned = d <= ROTATED and (2.0 * n * d**2 + 12.0 * d**3) / FLOPS <= TURNING * time.remaining
+    turn = eigenbasis(Z) if turned else None
+    fit = crossed(Z if turn is None else Z @ turn, lines, DENSE, time=Deadline(FITTING * time.remaining))
+    found = fit.solution
     weight = found.weight if turn is None else turn @ found.weight
     head = unit_head(widths, mean=mean, scale=scale, weight=weight, bias=found.bias)
     tagger = Tagger(classes=lines.classes, decoder=learnt(lines.tags, lines.legal), head=head, blocks=tuple(blocks))
-    params = {"penalty": penalty, **described(blocks)}
-    return _judged(tagger, left, lines, arm=arm, backbone=backbone, params=params, started=started, seed=seed)
+    params = {**fit.told, **described(blocks)}
+    return _judged(
+        tagger, fit.left, lines, arm=arm, backbone=backbone, params=params, started=started, seed=seed, time=time
+    )
 
 
-def on_marks(lines: Lines, *, seed: int, go_on: Always = lambda: True) -> TagResult:
-    """The same probe on what the words look like."""
+def on_marks(lines: Lines, *, seed: int, time: Deadline = ENDLESS) -> TagResult:
+    """The same probe on what the words look like, within ``time``."""
     started = perf_counter()
     X = hashed(lines.sentences)
     columns = np.flatnonzero(np.asarray((X > 0).sum(axis=0)).ravel() >= SEEN)
-    found, left, penalty = _crossed(X[:, columns], lines, SPARSE, go_on)
+    fit = crossed(X[:, columns], lines, SPARSE, time=Deadline(FITTING * time.remaining))
     decoder = learnt(lines.tags, lines.legal)
-    tagger = Tagger(classes=lines.classes, decoder=decoder, columns=columns, solution=found)
+    tagger = Tagger(classes=lines.classes, decoder=decoder, columns=columns, solution=fit.solution)
     return _judged(
-        tagger, left, lines, arm="classical", backbone="words", params={"penalty": penalty}, started=started, seed=seed
+        tagger,
+        fit.left,
+        lines,
+        arm="classical",
+        backbone="words",
+        params=fit.told,
+        started=started,
+        seed=seed,
+        time=time,
     )
 
 
@@ -186,42 +204,19 @@ def _table(words: Sequence[str], y: IntArray, classes: int) -> tuple[dict[str, i
     return number, (counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _eigenbasis(Z: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """The penalty does not change when columns are turned, and in their eigenbasis the Hessian is nearly diagonal."""
-    if Z.shape[1] > ROTATED:
-        return None
-    vectors = np.linalg.eigh((Z.T @ Z).astype(np.float64))[1]
-    return np.ascontiguousarray(vectors[:, ::-1], np.float32)
-
-
-def _crossed(
-    X: Rows, lines: Lines, penalties: Sequence[float], go_on: Always
-) -> tuple[Solution, NDArray[np.float32], float]:
-    """The fit on all words, out-of-fold scores ``[N, C]``, and the penalty: the one of the least log loss out of fold.
-
-    The penalty is settled in the first fold, whose walk goes down the path no further than its loss falls.
-    """
-    from threadpoolctl import threadpool_limits
-
-    y, classes, folds = lines.y, len(lines.classes), lines.word_folds
-    parts = [(np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)) for fold in np.unique(folds)]
-    left, least, penalty = np.empty((len(y), classes), np.float32), np.inf, penalties[0]
-    with threadpool_limits(1, user_api="blas"):  # thousands of small products: threads cost more than they bring
-        out, seen = parts[0]
-        walk = path(X[seen], y[seen], classes, penalties, tolerance=ROUGHLY, steps=STEPS)
-        for tried, found in zip(penalties, walk, strict=False):
-            said = scores(X[out], found)
-            loss = log_loss(said, y[out])
-            if loss < least:
-                left[out], least, penalty = said, loss, tried
-            if loss > least or not go_on():
-                break
-        for out, seen in parts[1:]:
-            left[out] = scores(
-                X[out], next(path(X[seen], y[seen], classes, [penalty], tolerance=ROUGHLY, steps=2 * STEPS))
-            )
-        final = next(path(X, y, classes, [penalty], tolerance=EXACTLY, steps=4 * STEPS))
-    return final, left, penalty
+def _weighed(
+    left: NDArray[np.float32], lines: Lines, weights: Sequence[float], time: Deadline
+) -> list[tuple[float, IntArray]]:
+    """Out-of-fold tags with the row of tags weighing so much, as long as one more fits; the first in any case."""
+    tried: list[tuple[float, IntArray]] = []
+    cost = 0.0
+    for weight in weights:
+        if tried and not time.allows(cost):
+            break
+        started = perf_counter()
+        tried.append((weight, left_out_tags(left, lines, weight)))
+        cost = perf_counter() - started
+    return tried
 
 
 def _judged(
@@ -235,10 +230,11 @@ def _judged(
     started: float,
     seed: int,
     weights: Sequence[float] = WEIGHTS,
+    time: Deadline = ENDLESS,
 ) -> TagResult:
     """Choose how much the row of tags says, and measure every fold."""
     primary = lines.metrics[0]
-    tried = [(weight, left_out_tags(left, lines, weight)) for weight in weights]
+    tried = _weighed(left, lines, weights, time)
     values = [measure(primary, lines.tags, said) for _, said in tried]
     at = next(i for i, value in enumerate(values) if value >= max(values) - WORTH)
     weight, said = tried[at]

@@ -158,7 +158,7 @@ def _groups(plan: _Plan, rows: IntArray, result: Extraction) -> Iterator[list[_B
         ahead: deque[Future[_Batch]] = deque()
         try:
             while True:
-                while len(ahead) < 2 * GROUP and (chunk := next(chunks, None)) is not None:
+                while len(ahead) < max(workers, 2 * plan.group) and (chunk := next(chunks, None)) is not None:
                     ahead.append(pool.submit(_decode, plan, chunk))
                 if not ahead:
                     return

@@ -35,12 +35,15 @@ class Fitted:
         return self._known[known]
 
 
-def fitted(dataset: Dataset, digests: ByteArray) -> Fitted | None:
-    """The classical features of a modality that learns them, learnt from the items of those hashes; else None."""
+def fitted(dataset: Dataset, digests: ByteArray, *, span: int | None = None) -> Fitted | None:
+    """The classical features of a modality that learns them, learnt from the items of those hashes; else None.
+
+    At most ``span`` of the items span them, or as many as the modality takes of itself.
+    """
     modality = modality_of(dataset)
     fit = getattr(modality, "fit_classical", None)
     if fit is None:
         return None
     sources = {digest.tobytes(): source for digest, source in zip(dataset.digests, dataset.sources, strict=True)}
     items = [modality.decode(sources[digest.tobytes()]) for digest in digests]
-    return Fitted(model=fit(items), sources=sources, decode=modality.decode)
+    return Fitted(model=fit(items) if span is None else fit(items, most=span), sources=sources, decode=modality.decode)

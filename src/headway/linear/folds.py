@@ -25,6 +25,7 @@ def left_out(X: FloatArray, Y: FloatArray, folds: IntArray, penalties: Sequence[
     [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
     """
     from scipy.linalg import cho_factor, cho_solve
+    from threadpoolctl import threadpool_limits
 
     names = np.unique(folds)
     if len(names) < 2:
@@ -43,7 +44,8 @@ def left_out(X: FloatArray, Y: FloatArray, folds: IntArray, penalties: Sequence[
         size = max(float(np.trace(G)) / len(G), 1e-12)
         for p, penalty in enumerate(penalties):
             ridge = G + penalty * size * np.eye(len(G))
-            W = cho_solve(cho_factor(ridge, overwrite_a=True, check_finite=False), H, check_finite=False)
+            with threadpool_limits(1, user_api="blas"):  # beside other processes its threads wait for each other
+                W = cho_solve(cho_factor(ridge, overwrite_a=True, check_finite=False), H, check_finite=False)
             out[p, rows] = (Z[rows] - mean.astype(np.float32)) @ W.astype(np.float32) + level.astype(np.float32)
     return out
 

@@ -56,9 +56,12 @@ def forward_selection(candidates: Sequence[Features], /, *, seed: int) -> tuple[
 
 def _narrow(block: FloatArray) -> FloatArray:
     """``[n, min(n, d)]`` columns with the block's kernel."""
+    from threadpoolctl import threadpool_limits
+
     if block.shape[1] <= block.shape[0]:
         return block
-    values, vectors = np.linalg.eigh(block.astype(np.float64) @ block.T.astype(np.float64))
+    with threadpool_limits(1, user_api="blas"):  # beside other processes its threads wait for each other
+        values, vectors = np.linalg.eigh(block.astype(np.float64) @ block.T.astype(np.float64))
     narrow: FloatArray = vectors * np.sqrt(np.maximum(values, 0))
     return narrow
 

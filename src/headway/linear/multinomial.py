@@ -6,7 +6,7 @@ not balanced, and the columns may be a sparse matrix.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -39,12 +39,14 @@ def path(
     *,
     tolerance: float = 1e-5,
     steps: int = STEPS,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[Solution]:
     """``Σ_i ℓ_i + λ/2 ‖W‖²`` for each penalty in turn, largest first; the intercept is not penalised.
 
     Every solution starts from the one before. L-BFGS on columns scaled by the diagonal of the Hessian where nothing is
     known yet, ``Σ_i x_ij² / C + λ``; at most ``steps`` a penalty, and no more where the loss falls by less than
-    ``tolerance`` of itself. Hastie, Tibshirani and Friedman (2009), section 4.4.
+    ``tolerance`` of itself. ``go_on`` is asked after every step, and a no ends the penalty with what was
+    reached. Hastie, Tibshirani and Friedman (2009), section 4.4.
 
     >>> X = np.array([[-1.0], [-2.0], [1.0], [2.0]])
     >>> found = next(path(X, np.array([0, 0, 1, 1]), 2, [0.1]))
@@ -75,11 +77,16 @@ def path(
             slope = np.vstack([across @ S + penalty * V[:-1], S.sum(axis=0, dtype=np.float64)[None]]) / curve
             return loss + 0.5 * penalty * float((V[:-1] ** 2).sum()), slope.ravel()
 
+        def halt(_: Array) -> None:
+            if not go_on():
+                raise StopIteration
+
         found = minimize(
             objective,
             (state * curve).ravel(),
             jac=True,
             method="L-BFGS-B",
+            callback=halt,
             options={"maxiter": steps, "maxfun": 2 * steps, "ftol": tolerance, "gtol": 1e-4 * np.sqrt(n)},
         )
         state = found.x.reshape(d + 1, classes) / curve

@@ -48,6 +48,8 @@ def factorise(X: FloatArray, /, *, weights: FloatArray | None = None) -> Factor:
     >>> factorise(np.array([[0.0, 1.0], [2.0, 1.0]])).eigenvalues  # the constant column adds nothing
     array([2.])
     """
+    from threadpoolctl import threadpool_limits
+
     X64 = np.asarray(X, dtype=np.float64)
     if X64.ndim != 2 or X64.shape[0] < 2 or not np.isfinite(X64).all():
         raise DataError("the features are not a finite matrix", given=f"shape {X64.shape}", allowed="[n >= 2, d]")
@@ -59,7 +61,9 @@ def factorise(X: FloatArray, /, *, weights: FloatArray | None = None) -> Factor:
     rows = X64 - mean
     rows *= root[:, None]
     dual = n < d
-    values, vectors = np.linalg.eigh(rows @ rows.T if dual else rows.T @ rows)
+    gram = rows @ rows.T if dual else rows.T @ rows
+    with threadpool_limits(1, user_api="blas"):  # beside other processes its threads wait for each other
+        values, vectors = np.linalg.eigh(gram)
     # What rounding leaves of a constant column is judged against the size X had before it was centred.
     scale = max(float(values[-1]) if values.size else 0.0, np.finfo(np.float64).eps * float(w @ (X64**2).sum(axis=1)))
     keep = np.flatnonzero(values > max(n, d) * np.finfo(np.float64).eps * scale)[::-1]
@@ -165,14 +169,17 @@ def _penalties(penalties: Sequence[float] | Array) -> Array:
 
 def _leave_groups_out(factor: Factor, residuals: Array, gains: Array, groups: IntArray, out: Array) -> None:
     """Put into ``out [p, n, C]`` the residuals of the scaled rows when groups of several items are left out whole."""
+    from threadpoolctl import threadpool_limits
+
     total, order = float(factor.root @ factor.root), np.argsort(groups, kind="stable")
     members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     if len(members) < 2:
         raise DataError("all items are in one group, so none can be predicted without it", allowed="two groups or more")
-    for at in members:
-        if len(at) == 1:
-            continue
-        own, root = factor.components[at], factor.root[at]
-        base = np.eye(len(at)) - np.outer(root, root) / total
-        for p, gain in enumerate(gains):
-            out[p, at] = np.linalg.solve(base - (own * gain) @ own.T, residuals[p, at])
+    with threadpool_limits(1, user_api="blas"):
+        for at in members:
+            if len(at) == 1:
+                continue
+            own, root = factor.components[at], factor.root[at]
+            base = np.eye(len(at)) - np.outer(root, root) / total
+            for p, gain in enumerate(gains):
+                out[p, at] = np.linalg.solve(base - (own * gain) @ own.T, residuals[p, at])

@@ -104,11 +104,12 @@ class Tfidf:
         return _unit_rows([*words, _runs.counts(joined, self.terms[1])], self.idf)
 
 
-def fit(texts: Sequence[Text]) -> Tfidf:
+def fit(texts: Sequence[Text], *, most: int = MOST) -> Tfidf:
     """Terms and weights of training texts; nothing is random, and no label is asked for.
 
     Words and pairs of words, and runs of 3 to 5 characters within word bounds, in lower case: the ones in the most
     texts, from :data:`_MANY` texts on only those in two or more. Pairs of texts are joined by a line end.
+    At most ``most`` texts, evenly drawn, span the coordinates.
 
     Raises :class:`DataError` where no text holds a term.
 
@@ -126,7 +127,7 @@ def fit(texts: Sequence[Text]) -> Tfidf:
     counts = [*word_counts, _runs.counts(joined, runs)]
     frequency = np.concatenate([np.diff(count.tocsc().indptr) for count in counts])
     idf = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
-    drawn = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), MOST)).round().astype(np.int64))
+    drawn = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), most)).round().astype(np.int64))
     rows = _unit_rows([count[drawn] for count in counts], idf)
     parts = (rows.data.astype(np.float32), rows.indices.astype(np.int32), rows.indptr.astype(np.int32))
     return Tfidf(terms=(words, runs), idf=idf, rows=parts, turn=_turn((rows @ rows.T).toarray()))
@@ -202,7 +203,10 @@ def _unit_rows(counts: Sequence[Any], idf: Array) -> sp.csr_array:
 
 
 def _turn(gram: NDArray[np.floating[Any]]) -> Array:
-    values, vectors = np.linalg.eigh(gram.astype(np.float64))
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):  # beside other processes its threads wait for each other
+        values, vectors = np.linalg.eigh(gram.astype(np.float64))
     kept = np.flatnonzero(values > _LEAST * values[-1])[::-1]
     turn: Array = (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32)
     return turn

@@ -15,10 +15,10 @@ from headway.evaluate import contenders
 from headway.evaluate.contenders import Arena, Contender, Entrant
 from headway.evaluate.loop import Result, validate
 from headway.features.embed import classical_fact, modality_of
-from headway.features.fitted import fitted
 from headway.linear.coding import task_of
 from headway.linear.fusion import forward_selection
 from headway.recipe.embedding import embed_whole, entrant
+from headway.recipe.learnt import learnt_features
 from headway.recipe.session import Session, compiled_cache
 from headway.types import Backbone, Dataset, Split
 
@@ -51,15 +51,17 @@ def compete(members: Sequence[Member], ranking: Sequence[Ranked], arena: Arena, 
     by_name = {m.spec.name: entrant(m) for m in members}
     ordered = [by_name[line.backbone] for line in ranking]
     with session.timed("adapt"):
-        results = _enter(contenders.singles(ordered, arena=arena), session, must=1)
+        results = _enter(contenders.singles(ordered, arena=arena), session, must=1, keep=session.aside)
         ordered = [_by_its_best_pooling(one, results) for one in ordered]
         best = best_of(results).contender.entrants[0]
         fused = _fused(ordered, arena, session)
-        return _enter(contenders.refinements(best, fused, ordered, arena=arena), session, before=results)
+        return _enter(
+            contenders.refinements(best, fused, ordered, arena=arena), session, before=results, keep=session.aside
+        )
 
 
-def baselines(dataset: Dataset, arena: Arena, session: Session) -> list[Result]:
-    """The arms that need no network: classical features, and none at all."""
+def baselines(dataset: Dataset, arena: Arena, session: Session, *, tested: int) -> list[Result]:
+    """The arms that need no network: classical features, and none at all; ``tested`` items will be asked of them."""
     fact = classical_fact(modality_of(dataset))
     with session.timed("arms"):
         prior = contenders.prior(arena=arena)
@@ -67,7 +69,7 @@ def baselines(dataset: Dataset, arena: Arena, session: Session) -> list[Result]:
             width = session.store.get(fact.key, arena.digests[:1], ["0"]).shape[1]
             return _enter([contenders.classical(fact.key, width, arena=arena), prior], session, must=2)
         try:
-            words = fitted(dataset, arena.digests)
+            words = learnt_features(dataset, arena.digests, tested, session)
         except DataError as error:  # texts of no words, as of emoji only
             session.cut["classical"] = f"there is no arm of classical features: {error}"
             words = None
@@ -147,13 +149,16 @@ def _fused(ordered: Sequence[Entrant], arena: Arena, session: Session) -> list[E
 
 
 def _enter(
-    entered: Iterable[Contender], session: Session, *, must: int = 0, before: Sequence[Result] = ()
+    entered: Iterable[Contender], session: Session, *, must: int = 0, before: Sequence[Result] = (), keep: float = 0.0
 ) -> list[Result]:
-    """``before`` and the contenders validated in turn; past ``must`` results, only those whose predicted cost fits."""
+    """``before`` and the contenders validated in turn; past ``must`` results, only those whose predicted cost fits.
+
+    That leaves ``keep`` seconds.
+    """
     results = list(before)
     for contender in entered:
         cost = contender.cost() * _slowness(results)
-        if len(results) >= must and not session.deadline.allows(cost, keep=SAVING):
+        if len(results) >= must and not session.deadline.allows(cost, keep=SAVING + keep):
             session.cut[f"{contender.backbone}, {contender.method.name}"] = "fitting it did not fit the budget"
             continue
         task = task_of(contender.arena.y)

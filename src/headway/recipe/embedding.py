@@ -107,7 +107,7 @@ def embed_rows(
 
 def embed_last(dataset: Dataset, rows: IntArray, members: Sequence[Member], session: Session) -> IntArray:
     """Embed test rows for the networks that are still of interest; comes back with the rows done within the budget."""
-    until = Deadline(max(session.deadline.remaining - CLOSING, LEAST_EMBEDDING))
+    until = Deadline(max(session.deadline.remaining - CLOSING - session.aside, LEAST_EMBEDDING))
     with session.timed("embed test"):
         found = _embed(take(dataset, rows), members, session, until=until)
     _note_left(found, len(rows), session, of="test items")

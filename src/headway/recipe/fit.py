@@ -13,6 +13,7 @@ from headway.engine.pool import Device, Member
 from headway.evaluate.loop import Result
 from headway.recipe.competition import baselines, best_of, compete, random_arm, rank_members, used_by
 from headway.recipe.embedding import arena_of, arrange, embed_last, embed_rows, look, open_models, read_data
+from headway.recipe.learnt import set_aside
 from headway.recipe.manifest import manifest_of
 from headway.recipe.pin import pinned
 from headway.recipe.proof import prove
@@ -84,8 +85,10 @@ def fit(
     members = open_models(models, dataset.modality, session)
     dataset = look(dataset, session)
     parts, together = arrange(dataset, session)
+    set_aside(dataset, parts.train, session)
     train, members = embed_rows(dataset, parts.train, members, session, later=len(parts.test))
     parts = replace(parts, train=train)
+    set_aside(dataset, train, session)  # of fewer texts, where not all were reached
     arena = arena_of(dataset, parts, together, session)
 
     ranking = rank_members(members, arena, session)
@@ -96,10 +99,10 @@ def fit(
     networks = [*members, *beyond.members]
     shown = [beyond.best, *beyond.shown, probe]
     parts = replace(parts, test=embed_last(dataset, parts.test, used_by(shown, networks), session))
-    keep = reserved(pin, session)
+    keep = reserved(pin, session) + session.aside
     chance, twins = random_arm(beyond.network, members, dataset, parts, arena, session, keep=keep)
     scratch = scratch_arm(above, members, beyond, testing=take(dataset, parts.test))
-    arms = [*baselines(dataset, arena, session), *chance, *scratch.results]
+    arms = [*baselines(dataset, arena, session, tested=len(parts.test)), *chance, *scratch.results]
     worth = data_value(results[0], session, scratch=scratch)
     append(folder, [record for result in [*results, *beyond.rivals, *arms] for record in result.records])
 

@@ -20,6 +20,7 @@ from headway.types import Finding, Progress
 
 RESERVE_SHARE = 0.25  # of the budget is kept for what follows extraction
 RESERVE_LEAST = 2.0  # seconds
+CLOSING_SHARE = 0.1  # of the budget, beside what is left aside for the arms
 CLOSING = 1.5  # seconds that proving and saving take at least
 
 
@@ -39,6 +40,7 @@ class Session:
     pace: dict[str, float] = field(default_factory=dict)  # seconds an item, decoding included, by architecture
     cut: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    aside: float = 0.0  # seconds that features that are learnt from the training items will take
     decoder: Kept | None = None  # keeps decoded items between passes, once there is a data set
 
     @contextmanager
@@ -62,7 +64,8 @@ class Session:
     @property
     def reserve(self) -> float:
         """Seconds that embedding must leave for choosing, proving and saving."""
-        return max(RESERVE_SHARE * self.deadline.seconds, RESERVE_LEAST)
+        whole = self.deadline.seconds
+        return max(RESERVE_SHARE * whole, RESERVE_LEAST, self.aside + CLOSING_SHARE * whole)
 
 
 def open_session(

@@ -62,15 +62,18 @@ def random_reader(reader: Reader, session: Session) -> Reader | None:
         return None
 
 
-def states_of(dataset: Dataset, rows: IntArray, readers: Sequence[Reader], session: Session, *, later: int) -> IntArray:
+def states_of(
+    dataset: Dataset, rows: IntArray, readers: Sequence[Reader], session: Session, *, later: int, keep: float = CLOSING
+) -> IntArray:
     """Put the states of sentences into the store; comes back with those rows that are done for every network.
 
-    ``later`` are sentences that will still have to be read: time in proportion is left for them.
+    ``later`` are sentences that will still have to be read: time in proportion is left for them. Where there are none,
+    ``keep`` seconds are left.
     """
     sentences = [source for row in rows.tolist() if isinstance(source := dataset.sources[row], tuple)]
     done = len(rows)
     share = len(rows) / max(len(rows) + later, 1)
-    until = (session.deadline.remaining - (session.reserve if later else CLOSING)) * (share * 0.6 if later else 1.0)
+    until = (session.deadline.remaining - (session.reserve if later else keep)) * (share * 0.6 if later else 1.0)
     for reader in readers:
         started, allowed = session.deadline.elapsed, max(until / len(readers), 2.0)
 

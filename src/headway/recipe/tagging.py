@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from headway.budget import Deadline
 from headway.data.dataset import take
 from headway.data.split import split
 from headway.errors import DataError
 from headway.evaluate.metrics import metric_interval
 from headway.evaluate.taggers import Lines, TagResult, on_marks, on_states, on_table
 from headway.features.words import gather, states_key, word_digests
-from headway.recipe.session import Session
+from headway.recipe.session import CLOSING, Session
 from headway.recipe.tag_arms import Choice, choose_blocks
 from headway.recipe.tag_networks import Reader, open_readers, random_reader, states_of
 from headway.recipe.tag_proof import manifest, prove
@@ -26,7 +27,9 @@ from headway.types import Dataset, IntArray
 
 FOLDS = 3
 LEAST = 8  # sentences to learn from
-KEEP = 0.25  # of what is left after the states are there, for proving and saving
+CLOSING_SHARE = 0.06  # of the budget, and no less than CLOSING, for proving and saving
+CLASSICAL, CHOOSING, TRANSFER = 0.45, 0.35, 0.75  # of what is left then, proving aside: no arm starves the next
+LEAST_FITTING = 1.0  # seconds, however late it is
 RANDOM_AT_LEAST = 8.0  # seconds without which the arm of random weights is not begun
 
 
@@ -49,12 +52,15 @@ def fit_tagging(dataset: Dataset, folder: Path, *, models: Sequence[str], sessio
     train = states_of(dataset, train, readers, session, later=len(test))
     lines = _lines(dataset, train, folds[train])
 
+    later = session.embedding.get(readers[0].name, 0.0) * len(test) / max(len(train), 1)
     with session.timed("arms"):
-        arms = [on_table(lines, seed=session.seed), on_marks(lines, seed=session.seed, go_on=_within(session, 0.3))]
-    entered = _choose(readers, lines, session)
-    best = _transfer(entered[0], lines, session, arm="transfer", share=0.5)
-    test = states_of(dataset, test, [entered[0].reader], session, later=0)
+        arms = [on_table(lines, seed=session.seed)]
+        arms.append(on_marks(lines, seed=session.seed, time=_share(session, CLASSICAL, later)))
+    entered = _choose(readers, lines, session, _share(session, CHOOSING, later))
+    best = _transfer(entered[0], lines, session, arm="transfer", time=_share(session, TRANSFER, later))
+    test = states_of(dataset, test, [entered[0].reader], session, later=0, keep=_closing(session))
     chance = _random(entered[0].reader, dataset, np.concatenate([train, test]), lines, session)
+    _told([best, *arms, *(result for _, result in chance)], lines, session)
     append(folder, [record for result in (best, *arms, *(r for _, r in chance)) for record in result.records])
 
     testing = _lines(dataset, test, np.zeros(len(test), np.int64))
@@ -117,13 +123,13 @@ def _lines(dataset: Dataset, rows: IntArray, folds: IntArray) -> Lines:
     )
 
 
-def _choose(readers: Sequence[Reader], lines: Lines, session: Session) -> list[Entered]:
+def _choose(readers: Sequence[Reader], lines: Lines, session: Session, time: Deadline) -> list[Entered]:
     """Every network by what a ridge probe makes of its states, the best first."""
     entered = []
     digests = word_digests(lines.sentences)
     with session.timed("rank"):
         for number, reader in enumerate(readers):
-            if number and not session.deadline.allows(session.reserve):
+            if number and time.remaining <= 0:
                 session.cut[reader.name] = "judging its states did not fit the budget"
                 continue
             choice = choose_blocks(
@@ -133,39 +139,54 @@ def _choose(readers: Sequence[Reader], lines: Lines, session: Session) -> list[E
                 key=states_key(reader.network),
                 stages=len(reader.network.ir.dims),
                 seed=session.seed,
-                go_on=_within(session, 0.25),
+                time=Deadline(time.remaining / (len(readers) - number)),
             )
             entered.append(Entered(reader=reader, choice=choice))
     return sorted(entered, key=lambda one: -one.choice.score)
 
 
-def _transfer(entered: Entered, lines: Lines, session: Session, *, arm: str, share: float) -> TagResult:
+def _transfer(entered: Entered, lines: Lines, session: Session, *, arm: str, time: Deadline) -> TagResult:
     blocks, reader = entered.choice.blocks, entered.reader
     X = gather(session.store, states_key(reader.network), word_digests(lines.sentences), lines.lengths, blocks)
     with session.timed("adapt"):
-        go_on = _within(session, share)
-        return on_states(X, blocks, lines, arm=arm, backbone=reader.name, seed=session.seed, go_on=go_on)
+        return on_states(X, blocks, lines, arm=arm, backbone=reader.name, seed=session.seed, time=time)
 
 
 def _random(
     reader: Reader, dataset: Dataset, rows: IntArray, lines: Lines, session: Session
 ) -> list[tuple[Reader, TagResult]]:
     """The same architecture with random weights, under the same choices and probe; empty where time is short."""
-    if not session.deadline.allows(RANDOM_AT_LEAST, keep=session.reserve / 2):
+    cost = session.embedding.get(reader.name, 0.0) * len(rows) / max(len(lines.tags), 1)
+    if not session.deadline.allows(max(2 * cost, RANDOM_AT_LEAST), keep=_closing(session)):
         session.cut["random"] = "the arm of random weights did not fit the budget"
         return []
     twin = random_reader(reader, session)
-    if twin is None or len(states_of(dataset, rows, [twin], session, later=0)) < len(rows):
+    closing = _closing(session) + LEAST_FITTING
+    if twin is None or len(states_of(dataset, rows, [twin], session, later=0, keep=closing)) < len(rows):
         session.cut.setdefault("random", "the arm of random weights was not finished within the budget")
         return []
-    (entered,) = _choose([twin], lines, session)
-    return [(twin, _transfer(entered, lines, session, arm="random", share=0.3))]
+    (entered,) = _choose([twin], lines, session, _share(session, CHOOSING))
+    return [(twin, _transfer(entered, lines, session, arm="random", time=_share(session, TRANSFER)))]
 
 
-def _within(session: Session, share: float) -> Callable[[], bool]:
-    """Whether a stage may go on: it has ``share`` of what is left now, proving and saving aside."""
-    started, allowed = session.deadline.elapsed, share * max(session.deadline.remaining * (1 - KEEP), 4.0)
-    return lambda: session.deadline.elapsed - started < allowed
+def _closing(session: Session) -> float:
+    """Seconds for proving and saving."""
+    return max(CLOSING_SHARE * session.deadline.seconds, CLOSING)
+
+
+def _share(session: Session, share: float, later: float = 0.0) -> Deadline:
+    """A stage's part of what is left now, with proving, saving and ``later`` seconds aside."""
+    return Deadline(max(share * (session.deadline.remaining - _closing(session) - later), LEAST_FITTING))
+
+
+def _told(results: Sequence[TagResult], lines: Lines, session: Session) -> None:
+    """Say where the time ended a fit, or let it learn from a part of the words."""
+    for result in results:
+        if "words" in result.params:
+            given = f"{result.params['words']} of {lines.lengths.sum()} words"
+            session.cut[f"words, {result.arm}"] = f"learnt from {given}: more did not fit the budget"
+        if "stopped" in result.params:
+            session.cut[f"fit, {result.arm}"] = "its fit was ended by the budget"
 
 
 def _ranking(entered: Sequence[Entered], lines: Lines, session: Session) -> list[dict[str, object]]:
