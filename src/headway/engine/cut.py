@@ -30,7 +30,20 @@ from headway.engine.ir import normalise, probe_images
 from headway.errors import ModelError, OptionError
 from headway.types import Backbone, BackboneSpec, ImageInput, LinearHead, TextInput
 
-__all__ = ["CutPoint", "Prefix", "Tail", "fresh_head", "linear_head", "merged", "points", "prefix", "split", "tunable"]
+__all__ = [
+    "CutPoint",
+    "Prefix",
+    "Tail",
+    "fresh_head",
+    "linear_head",
+    "merged",
+    "points",
+    "prefix",
+    "put_head",
+    "split",
+    "text_prefix",
+    "tunable",
+]
 
 EXAMPLE = 2  # items that a cut is checked on
 _NEAREST = 4  # points that an error names
@@ -131,6 +144,14 @@ def prefix(backbone: Backbone, cut: str) -> Prefix:
     return Prefix(network=_network(backbone), cut=cut)
 
 
+def text_prefix(backbone: Backbone, cut: str) -> text_cut.TextPrefix:
+    """The part of a text network up to the end of the layer called ``cut``: ids and mask to one state a token.
+
+    :func:`headway.engine.tokenwise.prepare` compiles it.
+    """
+    return text_cut.TextPrefix(network=_network(backbone), cut=cut)
+
+
 def tunable(backbone: Backbone, cut: str | None, head: LinearHead | None = None, *, classes: int | None = None) -> Tail:
     """The part of a backbone above ``cut`` with a head on its embedding, in eval mode.
 
@@ -186,6 +207,11 @@ def split(
 def linear_head(tail: Tail) -> LinearHead:
     """The head of a tail as predictions use it: temperature 1, the scores those of ``tail.head``."""
     return as_linear_head(tail.head)
+
+
+def put_head(tail: Tail, head: LinearHead) -> None:
+    """Give a tail this head, on the same embedding, in place of its own."""
+    tail.head.load_state_dict(Head(head).state_dict())
 
 
 def merged(backbone: Backbone, tail: Tail, *, label: str) -> Network:
@@ -248,7 +274,9 @@ def _upper(network: Network, cut: str | None) -> tuple[nn.Module, tuple[str, ...
 
 def _pixels_of(spec: BackboneSpec) -> ImageInput:
     if not isinstance(spec.input, ImageInput):
-        raise ModelError(f"{spec.name} takes texts, not pixels", todo="Its prefix is a headway.engine.text_cut.TextPrefix")
+        raise ModelError(
+            f"{spec.name} takes texts, not pixels", todo="Its prefix is a headway.engine.text_cut.TextPrefix"
+        )
     return spec.input
 
 

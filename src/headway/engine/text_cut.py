@@ -256,5 +256,3 @@ def _fixed(module: nn.Module) -> None:
         for name, parameter in list(part.named_parameters(recurse=False)):
             delattr(part, name)
             part.register_buffer(name, parameter.detach())
-
-
