@@ -69,7 +69,7 @@ class CutPoint:
 
 
 class Tail(nn.Module):
-    """A :class:`headway.types.Tunable`: activations at the cut, normalised pixels or ids, ``[n, ...]`` to ``[n, C]``."""
+    """A :class:`headway.types.Tunable`: activations at the cut, pixels or ids, ``[n, ...]`` to ``[n, C]``."""
 
     def __init__(self, body: nn.Module, head: nn.Module, *, blocks: tuple[str, ...], cut: str | None) -> None:
         super().__init__()
@@ -156,8 +156,9 @@ def tunable(backbone: Backbone, cut: str | None, head: LinearHead | None = None,
     """The part of a backbone above ``cut`` with a head on its embedding, in eval mode.
 
     ``cut=None`` freezes nothing: the input is normalised pixels ``[n, 3, h, w]``. Of texts it is what
-    :mod:`headway.engine.packed` packs: states and mask above a cut, ids and mask without one. The head starts as the given probe,
-    exactly, its scores divided by its temperature; without one as :func:`fresh_head` for so many ``classes``.
+    :mod:`headway.engine.packed` packs: states and mask above a cut, ids and mask without one. The head starts as the
+    given probe, exactly, its scores divided by its temperature; without one as :func:`fresh_head` for so many
+    ``classes``.
 
     Raises:
         ModelError: the network cannot be cut there; the nearest points where it can are named.
@@ -274,9 +275,7 @@ def _upper(network: Network, cut: str | None) -> tuple[nn.Module, tuple[str, ...
 
 def _pixels_of(spec: BackboneSpec) -> ImageInput:
     if not isinstance(spec.input, ImageInput):
-        raise ModelError(
-            f"{spec.name} takes texts, not pixels", todo="Its prefix is a headway.engine.text_cut.TextPrefix"
-        )
+        raise ModelError(f"{spec.name} takes texts, not pixels", todo="Take its text_prefix")
     return spec.input
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -92,7 +93,7 @@ def by_length(lengths: IntArray, *, batches: int, rng: np.random.Generator) -> l
 
 
 def paired(y: IntArray, *, batches: int, size: int, rng: np.random.Generator) -> list[IntArray]:
-    """Batches of about ``size`` positions in which two neighbours are of one class, for losses over a batch's pairs.
+    """Batches of about ``size`` positions in which classes have two items or more, for losses over a batch's pairs.
 
     Every batch holds several classes, each class comes up equally often, and so does each item of a class. Pairs are
     drawn as they are needed: what is kept is a few positions an item, however many pairs there are. A class of one
@@ -107,9 +108,8 @@ def paired(y: IntArray, *, batches: int, size: int, rng: np.random.Generator) ->
     classes = _Deck(np.array(list(members)), rng)
     found = []
     for _ in range(batches):
-        places: list[int] = []
-        for label in classes.take(max(size // 2, 1)):
-            places += [place for place in decks[label].take(min(2, len(members[label]))) if place not in places]
+        shares = Counter(classes.take(max(size // 2, 1)))
+        places = [p for label, n in shares.items() for p in decks[label].take(min(2 * n, len(members[label])))]
         found.append(np.array(places, np.int64))
     return found
 

@@ -19,7 +19,7 @@ from headway.types import Targets, TextInput, TuningMethod
 if TYPE_CHECKING:
     from headway.engine.cut import CutPoint
 
-FEW = 32  # labels a class, below which pairs tell more than rows
+FEW = 64  # labels a class on average, below which pairs tell more than rows
 TEXT_RATE = 2e-4  # of AdamW
 TEXT_RATES = {"lora": 1e-3, "dora": 1e-3, "ia3": 1e-3, "bitfit": 1e-3}  # what starts from nothing has further to go
 LATE, LAST, MIDDLE = 0.6, 0.85, 0.4
@@ -118,9 +118,9 @@ def text_candidates(ordered: Sequence[Member], *, peak: str | None, y: Targets) 
     names = [point.name for point in where]
     late, last, middle = _at(where, LATE), _at(where, LAST), _at(where, MIDDLE)
     partial, lora, full = tuning_method("partial"), tuning_method("lora"), tuning_method("full")
-    cuts = [late, last, *([peak] if peak in names else []), middle]
+    cuts = [last, late, *([peak] if peak in names else []), middle]  # on short budgets the cheapest is all there is
     found = [_candidate("partial", best, partial, at) for at in cuts]
-    if link_of(y) == "softmax" and np.bincount(np.asarray(y, np.int64)).max() < FEW:
+    if link_of(y) == "softmax" and len(y) < FEW * len(np.unique(y)):
         found = [_candidate("contrastive", best, tuning_method("contrastive"), at) for at in cuts] + found[:1]
     found.append(_candidate("low-rank", best, lora, middle))
     found.append(_candidate("full", best, full, None))

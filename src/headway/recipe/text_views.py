@@ -16,8 +16,6 @@ from headway.modalities._tokens import Tokens, tokenised
 from headway.recipe.session import Session, compiled_cache
 from headway.types import Dataset, IntArray, TextView
 
-CONVERTING = 6.0  # seconds that converting and compiling a prefix take at first
-
 
 @dataclass(slots=True, kw_only=True)
 class TextViews:
@@ -58,10 +56,10 @@ class TextViews:
         return text_batches(states, rows, targets, batch_size=batch_size, seed=seed, how=how if epochs else "in order")
 
     def cost(self, member: Member, cut: str | None, *, epochs: int) -> float:  # noqa: ARG002 (one view serves all)
-        """Seconds that filling takes at most: those of a whole forward pass, and of opening the prefix."""
+        """Seconds that filling takes at most: those of a whole forward pass."""
         if cut is None or (member.spec.id, cut) in self.known:
             return 0.0
-        return CONVERTING + len(self.dataset.names) * self.session.pace.get(member.spec.arch, 0.0)
+        return len(self.dataset.names) * self.session.pace.get(member.spec.arch, 0.0)
 
     def _opened(self, member: Member, cut: str | None) -> States:
         view = member.frozen.view
