@@ -11,7 +11,7 @@ SPORT, MARKET, PLAIN = ("goal", "match", "song"), ("share", "market", "law"), ("
 
 
 def _texts(n, seed=0):
-    """Two words tell the class, and they say it together: "goal" beside "share" is sport, "market" alone is not."""
+    """One word tells the class, among one to six that tell nothing."""
     rng = np.random.default_rng(seed)
     own = [rng.choice(SPORT if row % 2 else MARKET, 1) for row in range(n)]
     found = [" ".join(rng.permutation([*words, *rng.choice(PLAIN, 1 + row % 6)])) for row, words in enumerate(own)]
@@ -24,7 +24,7 @@ def folder(text_backbone, tmp_path_factory):
 
 
 @pytest.mark.parametrize("method", ["contrastive", "partial", "lora"])
-def test_a_pinned_method_tunes_ships_and_predicts_without_torch_s_say(method, folder, tmp_path, fresh_cache):
+def test_a_pinned_method_is_tuned_shipped_and_predicts(method, folder, tmp_path, fresh_cache):
     run = fit(
         _texts(60), out=tmp_path / "run", models=[f"transformers:{folder}"], budget=60, offline=True, method=method
     )

@@ -81,7 +81,7 @@ def by_length(lengths: IntArray, *, batches: int, rng: np.random.Generator) -> l
     """Every position ``0..n-1`` once, in batches equal in size to within one.
 
     >>> [part.tolist() for part in by_length(np.array([9, 1, 8, 2]), batches=2, rng=np.random.default_rng(0))]
-    [[1, 3], [2, 0]]
+    [[2, 0], [1, 3]]
     """
     order = rng.permutation(len(lengths))
     sizes = [len(part) for part in np.array_split(order, batches)]

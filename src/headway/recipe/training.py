@@ -91,8 +91,7 @@ def train_without(
     name = f"{candidate.label}|{ground.arena.folds[left_out[:1]].tolist()}|{epochs}"
     seed = seed_of(ground.session.seed, "tune", name)  # the rate is not in it: weights of one start can be averaged
     name, order = f"{name}|{watch}|{candidate.rate}", seed_of(seed, "order", str(candidate.rate))
-    tail, data, tuning, loss = set_up(candidate, ground, rows, seed=seed, order=order, epochs=epochs)
-    start = {key: value.clone() for key, value in tail.state_dict().items()}
+    tail, start, data, tuning, loss = set_up(candidate, ground, rows, seed=seed, order=order, epochs=epochs)
     seen = None
     if len(left_out):
         views, y = ground.views, ground.learnt[left_out]
@@ -133,8 +132,8 @@ def train_without(
 
 def set_up(
     candidate: Candidate, ground: Ground, rows: IntArray, *, seed: int, order: int, epochs: int
-) -> tuple[Tail, Batches | TextBatches, Any, Any]:
-    """The part to train, its batches, what the method asks for, and the loss.
+) -> tuple[Tail, dict[str, Any], Batches | TextBatches, Any, Any]:
+    """The part to train, its state before the method, its batches, what the method asks for, and the loss.
 
     ``seed`` is the start's, ``order`` that of the batches.
     """
@@ -148,6 +147,7 @@ def set_up(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tail = tunable(member.backbone, candidate.cut, head, classes=arena.classes)
+        start = {key: value.clone() for key, value in tail.state_dict().items()}  # adapters are no part of it
         data = ground.views.batches(
             member,
             candidate.cut,
@@ -160,7 +160,7 @@ def set_up(
         )
         loss = loss_for(ground.link, label_smoothing=SMOOTHING if ground.link == "softmax" else 0.0)
         tuning = candidate.method.tune(tail, sample=lambda: data.epoch(0), loss=loss, seed=seed)
-    return tail, data, tuning, tuning.loss or loss
+    return tail, start, data, tuning, tuning.loss or loss
 
 
 def _probe(member: Member, ground: Ground, rows: IntArray) -> LinearHead:
