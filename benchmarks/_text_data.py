@@ -64,11 +64,7 @@ def texts_of(wanted: Set) -> Mapping[str, list[str]]:
     source = sample(wanted.sample)
     if wanted.table:
         with (source / f"{wanted.table}.csv").open(newline="", encoding="utf-8") as file:
-<<<<<<< HEAD
-            found = [(row["text"], opinion(float(row["label"]))) for row in csv.DictReader(file)]
-=======
             found = [(row["text"], opinion(float(row["score"]))) for row in csv.DictReader(file)]
->>>>>>> textbench
     else:
         found = [(path.read_text("utf-8"), path.parent.name) for path in sorted(source.glob("*/*.txt"))]
     seen: set[str] = set()

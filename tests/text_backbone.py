@@ -100,3 +100,25 @@ class TinyText:
 
     def weights_file(self) -> None:
         return None
+
+
+def bert_folder(folder: Path, *, layers: int = 3, tokens: int = 40) -> Path:
+    """A checkpoint of a BERT with drawn weights, saved by transformers itself, with the tokenizer above."""
+    from headway.backbones._hugging_face import quiet
+
+    with quiet(), torch.random.fork_rng(devices=[]):
+        from transformers import BertConfig, BertModel
+
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=len(SPECIAL) + len(WORDS) + 52,
+            hidden_size=32,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=tokens,
+            initializer_range=0.3,
+        )
+        BertModel(config).save_pretrained(folder)
+    write_tokenizer(folder / "tokenizer.json")
+    return folder

@@ -304,6 +304,7 @@ class Tuning:
     regroup: Callable[[int, int], tuple[ParamGroup, ...]] | None = None  # (epoch, epochs) -> groups from then on
     merge: Callable[[], None] | None = None  # folds adapters into the given model's own weights, in place, at the end
     norm_statistics: Literal["frozen", "trained"] = "frozen"  # of batch norms in trained blocks
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None  # of what ``model`` gives, in place of the task's
     params: Mapping[str, float | int | str | bool] = field(default_factory=dict)  # what the method settled on
 
 
@@ -338,7 +339,8 @@ class TuningMethod:
     name: str
     reference: str
     tune: TuneFn
-    head: Literal["probe", "fresh"] = "probe"  # what the model it is given has for a head
+    head: Literal["probe", "fresh", "refit"] = "probe"  # what the model it is given has for a head, or the probe anew
+    batches: Literal["rows", "pairs"] = "rows"  # every item once an epoch, or pairs of one class
     works_on: Literal["model"] = "model"
 
 

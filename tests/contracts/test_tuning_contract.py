@@ -20,7 +20,9 @@ _spec = importlib.util.spec_from_file_location("tunables", Path(__file__).parent
 tunables = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tunables)
 
-METHODS = tuple(n for n in plugins.names("adapt") if plugins.load("adapt", n).METHOD.works_on == "model")
+TUNING = tuple(n for n in plugins.names("adapt") if plugins.load("adapt", n).METHOD.works_on == "model")
+REFIT = ("contrastive",)  # trains the body alone, on a loss of its own: tests/adapt/test_contrastive.py
+METHODS = tuple(name for name in TUNING if name not in REFIT)
 ADAPTERS = ("dora", "ia3", "lora")
 FRESH = ("partial", "scratch")  # the head is drawn anew; the others start from the probe's answers
 EVERY = pytest.mark.parametrize("name", METHODS)
@@ -55,8 +57,9 @@ def _scores(model, network):
 
 
 def test_these_are_the_methods_we_know():
-    assert METHODS == (
+    assert TUNING == (
         "bitfit",
+        "contrastive",
         "dora",
         "full",
         "gradual",
@@ -70,12 +73,12 @@ def test_these_are_the_methods_we_know():
     )
 
 
-@EVERY
+@pytest.mark.parametrize("name", TUNING)
 def test_it_says_what_it_is(name):
     method = _method(name)
     assert (method.name, method.works_on) == (name, "model")
     assert len(method.reference) > 20
-    assert method.head == ("fresh" if name in FRESH else "probe")
+    assert method.head == ("fresh" if name in FRESH else "refit" if name in REFIT else "probe")
 
 
 def test_listing_them_needs_no_torch():

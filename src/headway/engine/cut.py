@@ -18,18 +18,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from headway.backbones import _text
 from headway.backbones._network import Network
 from headway.backbones._staged import build, embed
 from headway.backbones.packaged import digest
-from headway.engine import _stub
+from headway.engine import _stub, text_cut
 from headway.engine._blocks import own_names
 from headway.engine._head import Head, as_linear_head, fresh_head
 from headway.engine._trace import Inputs, Run, Seen, Trace, ancestors, crosses, leaves, tensors, watch
 from headway.engine.ir import normalise, pixels_of, probe_images
 from headway.errors import ModelError, OptionError
-from headway.types import Backbone, BackboneSpec, LinearHead
+from headway.types import Backbone, BackboneSpec, LinearHead, TextInput
 
-__all__ = ["CutPoint", "Prefix", "Tail", "fresh_head", "linear_head", "merged", "points", "prefix", "split", "tunable"]
+__all__ = [
+    "CutPoint",
+    "Prefix",
+    "Tail",
+    "fresh_head",
+    "linear_head",
+    "merged",
+    "points",
+    "prefix",
+    "put_head",
+    "split",
+    "text_prefix",
+    "tunable",
+]
 
 EXAMPLE = 2  # items that a cut is checked on
 _NEAREST = 4  # points that an error names
@@ -55,7 +69,7 @@ class CutPoint:
 
 
 class Tail(nn.Module):
-    """A :class:`headway.types.Tunable`: activations at the cut, or normalised pixels, ``[n, ...]`` to ``[n, C]``."""
+    """A :class:`headway.types.Tunable`: activations at the cut, pixels or ids, ``[n, ...]`` to ``[n, C]``."""
 
     def __init__(self, body: nn.Module, head: nn.Module, *, blocks: tuple[str, ...], cut: str | None) -> None:
         super().__init__()
@@ -111,6 +125,8 @@ def points(backbone: Backbone) -> tuple[CutPoint, ...]:
     ['blocks.0', 'blocks.1', 'blocks.2']
     """
     network = _network(backbone)
+    if isinstance(network.spec.input, TextInput):
+        return _text_points(network, network.spec.input)
     net = build(network.frame, device="meta")
     expects = pixels_of(network.spec)
     pixels = torch.zeros(EXAMPLE, 3, expects.height, expects.width, device="meta", requires_grad=True)
@@ -128,11 +144,21 @@ def prefix(backbone: Backbone, cut: str) -> Prefix:
     return Prefix(network=_network(backbone), cut=cut)
 
 
+def text_prefix(backbone: Backbone, cut: str) -> text_cut.TextPrefix:
+    """The part of a text network up to the end of the layer called ``cut``: ids and mask to one state a token.
+
+    :func:`headway.engine.tokenwise.prepare` compiles it.
+    """
+    return text_cut.TextPrefix(network=_network(backbone), cut=cut)
+
+
 def tunable(backbone: Backbone, cut: str | None, head: LinearHead | None = None, *, classes: int | None = None) -> Tail:
     """The part of a backbone above ``cut`` with a head on its embedding, in eval mode.
 
-    ``cut=None`` freezes nothing: the input is normalised pixels ``[n, 3, h, w]``. The head starts as the given probe,
-    exactly, its scores divided by its temperature; without one as :func:`fresh_head` for so many ``classes``.
+    ``cut=None`` freezes nothing: the input is normalised pixels ``[n, 3, h, w]``. Of texts it is what
+    :mod:`headway.engine.packed` packs: states and mask above a cut, ids and mask without one. The head starts as the
+    given probe, exactly, its scores divided by its temperature; without one as :func:`fresh_head` for so many
+    ``classes``.
 
     Raises:
         ModelError: the network cannot be cut there; the nearest points where it can are named.
@@ -149,11 +175,8 @@ def tunable(backbone: Backbone, cut: str | None, head: LinearHead | None = None,
             given=f"{sum(head.blocks)} columns",
             allowed=f"the {network.spec.dim} of {network.spec.name}'s last stage",
         )
-    net, run = network.load(), _run_of(network)
-    expects = pixels_of(network.spec)
-    example = {"x": torch.from_numpy(normalise(probe_images(expects)[:EXAMPLE], expects))}
     try:
-        body, blocks = _split(net, cut, run=run, example=example)
+        body, blocks = _upper(network, cut)
     except ModelError as error:
         raise _stub.cannot(
             str(cut), str(error.given), f"{network.spec.name} can be cut at {_near(network, cut)}"
@@ -187,6 +210,11 @@ def linear_head(tail: Tail) -> LinearHead:
     return as_linear_head(tail.head)
 
 
+def put_head(tail: Tail, head: LinearHead) -> None:
+    """Give a tail this head, on the same embedding, in place of its own."""
+    tail.head.load_state_dict(Head(head).state_dict())
+
+
 def merged(backbone: Backbone, tail: Tail, *, label: str) -> Network:
     """``backbone`` with the weights that ``tail`` has now: an ordinary network, whose name ends in ``-label``.
 
@@ -210,7 +238,7 @@ def merged(backbone: Backbone, tail: Tail, *, label: str) -> Network:
 
 def _loaded(network: Network, state: Mapping[str, Tensor]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # building draws initial weights, and must not move anybody's numbers
-        net = build(network.frame)
+        net = build(network.frame) if network.frame.text is None else _text.build(network.frame)
     net.load_state_dict(dict(state))
     return net
 
@@ -231,13 +259,34 @@ def _run(net: nn.Module, inputs: Inputs, *, trunk: bool) -> Tensor:
     return embed(net, inputs["x"], trunk=trunk)
 
 
-def _split(net: nn.Module, cut: str | None, *, run: Run, example: Inputs) -> tuple[nn.Module, tuple[str, ...]]:
+def _upper(network: Network, cut: str | None) -> tuple[nn.Module, tuple[str, ...]]:
+    """What is trained, and its blocks."""
+    if isinstance(network.spec.input, TextInput):
+        return text_cut.above(network, cut)
+    net, run, expects = network.load(), _run_of(network), pixels_of(network.spec)
+    example = {"x": torch.from_numpy(normalise(probe_images(expects)[:EXAMPLE], expects))}
     if cut is None:
         return _stub.whole(net, run=run, example=example)
     return _stub.suffix(net, cut, run=run, example=example)
 
 
 # --- where ---------------------------------------------------------------------------------------
+
+
+def _text_points(network: Network, expects: TextInput) -> tuple[CutPoint, ...]:
+    """After every layer but the last; all layers cost the same."""
+    stages, text = {cut.module for cut in network.cuts}, network.frame.text
+    assert text is not None
+    return tuple(
+        CutPoint(
+            name=layer.name,
+            shape=(expects.tokens, text.width),
+            below=layer.below,
+            params_above=layer.params_above,
+            stage=layer.name if layer.name in stages else None,
+        )
+        for layer in text_cut.layers(network)
+    )
 
 
 def _points(net: nn.Module, trace: Trace, *, stages: tuple[str, ...]) -> list[CutPoint]:
@@ -290,7 +339,9 @@ def _candidates(net: nn.Module, trace: Trace) -> Iterator[tuple[str, nn.Module, 
 
 def _near(network: Network, cut: str | None) -> str:
     names = [point.name for point in points(network)]
-    order = [name for name, _ in build(network.frame, device="meta").named_modules()]
+    frame = network.frame
+    net = build(frame, device="meta") if frame.text is None else _text.build(frame, device="meta")
+    order = [name for name, _ in net.named_modules()]
     at = order.index(cut) if cut in order else 0
     near = sorted(names, key=lambda name: abs(order.index(name) - at))[:_NEAREST]
     return ", ".join(sorted(near, key=names.index))

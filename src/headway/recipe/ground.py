@@ -13,6 +13,7 @@ from headway.evaluate.contenders import Arena
 from headway.linear.coding import link_of
 from headway.linear.head import TINY, probabilities, sigmoid
 from headway.recipe.session import Session
+from headway.recipe.text_views import TextViews
 from headway.recipe.views import Views
 from headway.types import FloatArray, LinearHead, Link, Targets
 
@@ -22,7 +23,7 @@ class Ground:
     """The same for every candidate. Numbers are learnt on a scale of their own, near 1, and told in the user's unit."""
 
     arena: Arena
-    views: Views
+    views: Views | TextViews
     session: Session
     work: Path  # for checkpoints and tuned networks
 

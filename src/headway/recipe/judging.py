@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from headway.adapt._average import GRID, interpolate
 from headway.evaluate.metrics import primary
 from headway.features.activations import Batches
+from headway.features.text_batches import TextBatches
 from headway.recipe.ground import Ground, loss_of
 from headway.types import IntArray
 
@@ -24,11 +26,22 @@ PRECISION: Literal["f32"] = "f32"  # above a cut it is faster than bf16 on the p
 class Watch:
     """Measures the rows that were left out after every epoch, for the curve and for a warning; it chooses nothing."""
 
-    def __init__(self, model: Any, seen: Batches, ground: Ground, rows: IntArray) -> None:
+    def __init__(
+        self,
+        model: Any,
+        seen: Batches | TextBatches,
+        ground: Ground,
+        rows: IntArray,
+        *,
+        before: Callable[[], None] | None = None,  # looking: fits the head anew
+    ) -> None:
+        self.before = before
         self.model, self.seen, self.ground, self.epochs = model, seen, ground, list[Any]()
         self.truth, self.learnt = ground.arena.y[rows], ground.learnt[rows]
 
     def __call__(self, epoch: Epoch) -> None:
+        if self.before is not None:
+            self.before()
         found = scores(self.model, self.seen)
         score = primary(self.truth, self.ground.told(found))
         self.epochs.append(replace(epoch, val_loss=loss_of(found, self.learnt), val_score=score))
@@ -44,7 +57,7 @@ class Watch:
         return replace(trained, epochs=epochs, findings=(*trained.findings, *([turned] if turned else [])))
 
 
-def scores(model: Any, seen: Batches) -> NDArray[np.float32]:
+def scores(model: Any, seen: Batches | TextBatches) -> NDArray[np.float32]:
     """Scores ``[m, C]`` of the clean views."""
     import torch
 
@@ -58,7 +71,7 @@ def scores(model: Any, seen: Batches) -> NDArray[np.float32]:
 
 
 def scores_between(
-    tail: Tail, start: dict[str, Any], seen: Batches, *, fresh: bool
+    tail: Tail, start: dict[str, Any], seen: Batches | TextBatches, *, fresh: bool
 ) -> dict[float, NDArray[np.float32]]:
     """Scores at the end, and on the way back to the start where that is a model of its own."""
     end = {key: value.clone() for key, value in tail.state_dict().items()}

@@ -26,7 +26,7 @@ from headway.recipe.tuning import Tuned, explore, finish, score_on
 if TYPE_CHECKING:
     from headway.engine.cut import CutPoint
 
-SHARES = {"partial": 0.15, "low-rank": 0.10, "full": 0.15, "pinned": 0.15}
+SHARES = {"contrastive": 0.15, "partial": 0.15, "low-rank": 0.10, "full": 0.15, "pinned": 0.15}
 """Of the error that the best probe leaves, what a rung took on the sets of ``benchmarks/ladder.py``."""
 WORTH = 0.002  # of the metric: a rung that is predicted to gain less is not climbed
 SETTING_UP = 4.0  # seconds that building, converting and compiling the parts of a network take at first

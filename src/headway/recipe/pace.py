@@ -26,7 +26,7 @@ def pace(candidate: Candidate, ground: Ground) -> float:
     from headway.engine.step import backward, placed
 
     rows = np.arange(min((PACING + 1) * BATCH, len(ground.arena.y)))
-    _, data, tuning, loss = set_up(candidate, ground, rows, seed=0, order=0, epochs=1)
+    _, _, data, tuning, loss = set_up(candidate, ground, rows, seed=0, order=0, epochs=1)
     model = tuning.model.to(memory_format=torch.channels_last).train()
     seconds: list[float] = []
     for x, y in data.epoch(1):

@@ -6,15 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headway.choose import Ranked
 from headway.engine.pool import Member
 from headway.errors import OptionError
 from headway.evaluate.loop import Result
-from headway.recipe.training import Candidate, tuning_method
+from headway.linear.coding import link_of
+from headway.recipe.training import RATE, Candidate, tuning_method
+from headway.types import Targets, TextInput, TuningMethod
 
 if TYPE_CHECKING:
     from headway.engine.cut import CutPoint
 
+FEW = 64  # labels a class on average, below which pairs tell more than rows
+TEXT_RATE = 2e-4  # of AdamW
+TEXT_RATES = {"lora": 1e-3, "dora": 1e-3, "ia3": 1e-3, "bitfit": 1e-3}  # what starts from nothing has further to go
 LATE, LAST, MIDDLE = 0.6, 0.85, 0.4
 """Shares of the forward pass below a cut: a third is trained; the last stage, where that is too dear; over half."""
 
@@ -93,7 +100,7 @@ def candidates_of(
     if method is not None or cut is not None:
         pinned = tuning_method(method or "partial")
         at = None if method in ("full", "scratch") and cut is None else cut or _at(where, LATE)
-        return [Candidate(rung="pinned", member=best, method=pinned, cut=at)]
+        return [_candidate("pinned", best, pinned, at)]
     late, last, middle = _at(where, LATE), _at(where, LAST), _at(where, MIDDLE)
     partial, lora, full = tuning_method("partial"), tuning_method("lora"), tuning_method("full")
     cuts = [late, last, *([peak] if peak in names else []), middle]
@@ -103,6 +110,33 @@ def candidates_of(
     found.append(Candidate(rung="low-rank", member=best, method=lora, cut=middle))
     found.append(Candidate(rung="full", member=best, method=full, cut=None))
     return list({candidate.label: candidate for candidate in found}.values())
+
+
+def text_candidates(ordered: Sequence[Member], *, peak: str | None, y: Targets) -> list[Candidate]:
+    """What may be tuned of text networks, most promising first: by pairs first where each class has few labels."""
+    best, where = ordered[0], points_of(ordered[0])
+    names = [point.name for point in where]
+    late, last, middle = _at(where, LATE), _at(where, LAST), _at(where, MIDDLE)
+    partial, lora, full = tuning_method("partial"), tuning_method("lora"), tuning_method("full")
+    cuts = [last, late, *([peak] if peak in names else []), middle]  # on short budgets the cheapest is all there is
+    found = [_candidate("partial", best, partial, at) for at in cuts]
+    if link_of(y) == "softmax" and len(y) < FEW * len(np.unique(y)):
+        found = [_candidate("contrastive", best, tuning_method("contrastive"), at) for at in cuts] + found[:1]
+    found.append(_candidate("low-rank", best, lora, middle))
+    found.append(_candidate("full", best, full, None))
+    return list({candidate.label: candidate for candidate in found}.values())
+
+
+def points_of(member: Member) -> Sequence[CutPoint]:
+    from headway.engine.cut import points
+
+    return points(member.backbone)
+
+
+def _candidate(rung: str, member: Member, method: TuningMethod, cut: str | None) -> Candidate:
+    """At the rate that suits the network: encoders of texts take a tenth of what networks of images take."""
+    rate = TEXT_RATES.get(method.name, TEXT_RATE) if isinstance(member.spec.input, TextInput) else RATE
+    return Candidate(rung=rung, member=member, method=method, cut=cut, rate=rate)
 
 
 def _at(where: Sequence[CutPoint], share: float) -> str:

@@ -36,7 +36,7 @@ from headway.recipe.session import CLOSING, Session
 from headway.recipe.training import SMOOTHING, Candidate, tuning_method
 from headway.recipe.transfer import SHARE, Beyond, Climbing, result_of
 from headway.recipe.tuning import Tuned
-from headway.recipe.views import RANDOM_VIEWS, open_views
+from headway.recipe.views import RANDOM_VIEWS, Views, open_views
 from headway.seeds import seed_of
 from headway.types import Dataset, ImageInput, IntArray
 
@@ -192,6 +192,7 @@ def _opened(twin: Network, ground: Ground) -> tuple[tuple[int, ...], Tail]:
 def _pixels(ground: Ground, network: Network, *, seconds: float) -> Activations:
     """The training rows at that resolution, in the views that tuning sees and more of their kind."""
     dataset, session = ground.views.dataset, ground.session
+    assert isinstance(ground.views, Views), "only networks of images are trained from scratch"
     found = activations(
         dataset.sources,
         dataset.digests,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from headway.evaluate.contenders import any_method, method
 from headway.evaluate.loop import calibrated
 from headway.features.activations import Batches
 from headway.features.embed import matrix
+from headway.features.text_batches import TextBatches
 from headway.recipe.ground import Ground
-from headway.recipe.judging import PRECISION, Watch, scores_between
+from headway.recipe.judging import PRECISION, Watch, scores, scores_between
 from headway.seeds import seed_of
 from headway.types import Features, Finding, IntArray, LinearHead, TuningMethod
 
@@ -62,7 +64,7 @@ class Trial:
     params: dict[str, Any]
     tail: Tail
     start: dict[str, Any]  # the tail's state before
-    seen: Batches | None  # the rows left out, to look at
+    seen: Batches | TextBatches | None  # the rows left out, to look at
 
 
 def tuning_method(name: str) -> TuningMethod:
@@ -89,13 +91,14 @@ def train_without(
     name = f"{candidate.label}|{ground.arena.folds[left_out[:1]].tolist()}|{epochs}"
     seed = seed_of(ground.session.seed, "tune", name)  # the rate is not in it: weights of one start can be averaged
     name, order = f"{name}|{watch}|{candidate.rate}", seed_of(seed, "order", str(candidate.rate))
-    tail, data, tuning, loss = set_up(candidate, ground, rows, seed=seed, order=order, epochs=epochs)
-    start = {key: value.clone() for key, value in tail.state_dict().items()}
+    tail, start, data, tuning, loss = set_up(candidate, ground, rows, seed=seed, order=order, epochs=epochs)
     seen = None
     if len(left_out):
         views, y = ground.views, ground.learnt[left_out]
         seen = views.batches(candidate.member, candidate.cut, left_out, y, batch_size=2 * BATCH, seed=0, epochs=0)
-    watching = Watch(tuning.model, seen, ground, left_out) if watch and seen else None
+    refit = partial(fit_head, tail, candidate, ground, rows) if candidate.method.head == "refit" else None
+    watched = tuning.model if refit is None else tail
+    watching = Watch(watched, seen, ground, left_out, before=refit) if watch and seen else None
     trained = train(
         tuning,
         batches=data,
@@ -109,7 +112,9 @@ def train_without(
     )
     if watching is not None and watching.epochs:
         trained = watching.told(trained)
-    between = scores_between(tail, start, seen, fresh=candidate.method.head == "fresh") if seen else {}
+    if refit is not None:
+        refit()
+    between = scores_between(tail, start, seen, fresh=candidate.method.head != "probe") if seen else {}
     return Trial(
         rows=left_out,
         scores={share: ground.told(found) for share, found in between.items()},
@@ -127,8 +132,8 @@ def train_without(
 
 def set_up(
     candidate: Candidate, ground: Ground, rows: IntArray, *, seed: int, order: int, epochs: int
-) -> tuple[Tail, Batches, Any, Any]:
-    """The part to train, its batches, what the method asks for, and the loss.
+) -> tuple[Tail, dict[str, Any], Batches | TextBatches, Any, Any]:
+    """The part to train, its state before the method, its batches, what the method asks for, and the loss.
 
     ``seed`` is the start's, ``order`` that of the batches.
     """
@@ -138,27 +143,44 @@ def set_up(
     from headway.engine.losses import loss_for
 
     arena, member = ground.arena, candidate.member
-    head = _probe(member, ground, rows) if candidate.method.head == "probe" else None
+    head = None if candidate.method.head == "fresh" else _probe(member, ground, rows)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tail = tunable(member.backbone, candidate.cut, head, classes=arena.classes)
+        start = {key: value.clone() for key, value in tail.state_dict().items()}  # adapters are no part of it
         data = ground.views.batches(
-            member, candidate.cut, rows, ground.learnt[rows], batch_size=BATCH, seed=order, epochs=epochs
+            member,
+            candidate.cut,
+            rows,
+            ground.learnt[rows],
+            batch_size=BATCH,
+            seed=order,
+            epochs=epochs,
+            kind=candidate.method.batches,
         )
         loss = loss_for(ground.link, label_smoothing=SMOOTHING if ground.link == "softmax" else 0.0)
         tuning = candidate.method.tune(tail, sample=lambda: data.epoch(0), loss=loss, seed=seed)
-    return tail, data, tuning, loss
+    return tail, start, data, tuning, tuning.loss or loss
 
 
 def _probe(member: Member, ground: Ground, rows: IntArray) -> LinearHead:
     """The ridge probe of these rows alone: what is left out must not have been seen by the head either."""
     arena, frozen = ground.arena, member.frozen
-    features = Features(
-        X=matrix(arena.store, [(frozen.key, str(len(frozen.stages) - 1))], arena.digests[rows]),
-        y=arena.y[rows],
-        classes=arena.classes,
-        blocks=(frozen.dims[-1],),
-        groups=arena.groups[rows],
-    )
+    X = matrix(arena.store, [(frozen.key, str(len(frozen.stages) - 1))], arena.digests[rows])
+    return _ridge(X, ground, rows)
+
+
+def fit_head(tail: Tail, candidate: Candidate, ground: Ground, rows: IntArray) -> None:
+    """Put the ridge probe on the tail's embeddings of these rows in place of its head."""
+    from headway.engine.cut import put_head
+
+    y = ground.learnt[rows]
+    seen = ground.views.batches(candidate.member, candidate.cut, rows, y, batch_size=2 * BATCH, seed=0, epochs=0)
+    put_head(tail, _ridge(scores(tail.body, seen), ground, rows))
+
+
+def _ridge(X: NDArray[np.float32], ground: Ground, rows: IntArray) -> LinearHead:
+    arena = ground.arena
+    features = Features(X=X, y=arena.y[rows], classes=arena.classes, blocks=(X.shape[1],), groups=arena.groups[rows])
     fitted = method("ridge").fit(features, seed=ground.session.seed)
     return ground.as_learnt(calibrated(fitted, features.y, np.arange(len(rows))).head)

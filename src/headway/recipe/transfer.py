@@ -26,10 +26,11 @@ from headway.recipe.embedding import entrant
 from headway.recipe.ground import Ground, item_losses
 from headway.recipe.ladder import SETTING_UP, Climb, climb
 from headway.recipe.pin import Pin
-from headway.recipe.rungs import candidates_of, frozen_rungs
+from headway.recipe.rungs import candidates_of, frozen_rungs, text_candidates
 from headway.recipe.session import CLOSING, Session
+from headway.recipe.text_views import TextViews
 from headway.recipe.tuning import Tuned
-from headway.recipe.views import open_views
+from headway.recipe.views import Views, open_views
 from headway.types import Adapted, Dataset, TextInput, TuningMethod
 
 SHARE = 0.5  # of the time that is left goes into tuning; the arm from scratch is given as much as tuning took
@@ -100,10 +101,13 @@ def beyond_probes(
     if find_spec("torch") is None or find_spec("peft") is None:
         session.cut["tuning"] = 'networks are tuned with torch and peft: pip install "headway[tune]"'
         return found
-    if any(isinstance(member.spec.input, TextInput) for member in members):
-        session.cut["tuning"] = "networks of texts are used frozen: tuning is for images"
+    from headway.engine.cut import points
+
+    by_name = {member.spec.name: member for member in members if _has_layers(member)}
+    ranking = [line for line in ranking if line.backbone in by_name]
+    if not ranking:
+        session.cut["tuning"] = "none of these networks is built of layers that could be tuned"
         return found
-    by_name = {member.spec.name: member for member in members}
     # Of networks that are nearly as good as the best the smallest is tuned: it trains for longer in the same time
     order = sorted(ranking, key=lambda line: -line.score)
     close = [line for line in order if line.score >= order[0].score - CLOSE]
@@ -114,13 +118,15 @@ def beyond_probes(
     if seconds < LEAST:
         session.cut["tuning"] = "tuning a network did not fit the budget"
         return found
-    from headway.engine.cut import points
-
     started = perf_counter()
     with session.timed("tune"):
-        views = open_views(on.training, ordered[0], on.arena, session)
+        views = _views(on, ordered[0])
         found.ground = Ground(arena=on.arena, views=views, session=session, work=on.work)
-        candidates = candidates_of(ordered, peak=peak(found.depths), method=pin.method, cut=pin.cut)
+        best = peak(found.depths)
+        if isinstance(views, TextViews) and not pin.is_set:
+            candidates = text_candidates(ordered, peak=best, y=on.arena.y)
+        else:
+            candidates = candidates_of(ordered, peak=best, method=pin.method, cut=pin.cut)
         climbed = climb(candidates, found.ground, probe, seconds=seconds)
         climbed.rungs = [*rungs, *climbed.rungs]
         climbed.where = points(ordered[0].backbone)
@@ -129,6 +135,19 @@ def beyond_probes(
             _take(climbed.tuned, found, on.arena, session, pinned=pin.is_set)
     found.seconds = perf_counter() - started
     return found
+
+
+def _has_layers(member: Member) -> bool:
+    """Whether it can be cut; averages of word vectors, among networks of texts, cannot."""
+    from headway.engine.cut import points
+
+    return not isinstance(member.spec.input, TextInput) or bool(points(member.backbone))
+
+
+def _views(on: Climbing, best: Member) -> Views | TextViews:
+    if isinstance(best.spec.input, TextInput):
+        return TextViews(dataset=on.training, session=on.session)
+    return open_views(on.training, best, on.arena, on.session)
 
 
 def _take(tuned: Tuned, found: Beyond, arena: Arena, session: Session, *, pinned: bool) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from headway.budget import Deadline
 from headway.engine.ir import pixels_of
 from headway.engine.pool import Member, open_network
+from headway.errors import OptionError
 from headway.evaluate.contenders import Arena
 from headway.features._pixels import Decoder
 from headway.features.activations import Activations, Batches, activations, batches
@@ -55,9 +56,23 @@ class Views:
         return found
 
     def batches(
-        self, member: Member, cut: str | None, rows: IntArray, targets: Any, *, batch_size: int, seed: int, epochs: int
+        self,
+        member: Member,
+        cut: str | None,
+        rows: IntArray,
+        targets: Any,
+        *,
+        batch_size: int,
+        seed: int,
+        epochs: int,
+        kind: Literal["rows", "pairs"] = "rows",
     ) -> Batches:
-        """Batches of ``rows`` to train on for so many epochs; 0: to look at, in the clean view."""
+        """Batches of ``rows`` to train on for so many epochs; 0: to look at, in the clean view.
+
+        Raises :class:`OptionError` for pairs: they are drawn of texts.
+        """
+        if kind == "pairs":
+            raise OptionError("images are not tuned by pairs", todo="Choose another --method, such as partial")
         cache = self.at(member, cut, epochs=epochs)
         return batches(cache, rows, targets, batch_size=batch_size, seed=seed, train=epochs > 0)
 
