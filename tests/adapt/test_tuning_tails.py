@@ -13,7 +13,11 @@ from headway import backbones, plugins
 from headway.engine import cut
 from headway.types import LinearHead
 
-METHODS = tuple(n for n in plugins.names("adapt") if plugins.load("adapt", n).METHOD.works_on == "model")
+METHODS = [
+    name
+    for name in plugins.names("adapt")
+    if (found := plugins.load("adapt", name).METHOD).works_on == "model" and found.head != "refit"
+]
 CUTS = [("test_resnet", "layer2"), ("test_vit", "blocks.2"), ("test_vit", None)]
 
 

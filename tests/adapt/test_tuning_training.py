@@ -16,7 +16,11 @@ from headway.engine.train import Checked, Schedule, train
 _spec = importlib.util.spec_from_file_location("tunables", Path(__file__).with_name("tunables.py"))
 tunables = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(tunables)
-METHODS = tuple(n for n in plugins.names("adapt") if plugins.load("adapt", n).METHOD.works_on == "model")
+METHODS = [
+    name
+    for name in plugins.names("adapt")
+    if (found := plugins.load("adapt", name).METHOD).works_on == "model" and found.head != "refit"
+]
 LOSS = nn.functional.cross_entropy
 
 

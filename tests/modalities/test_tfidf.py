@@ -93,12 +93,11 @@ def test_the_most_frequent_terms_are_kept(monkeypatch: pytest.MonkeyPatch) -> No
     assert "dog" not in fit(["the cat", "the dog", "the cat"]).terms[0]
 
 
-def test_many_texts_span_the_coordinates_by_some(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_texts_span_the_coordinates_by_some() -> None:
     rng = np.random.default_rng(3)
     texts = [" ".join(f"w{n}" for n in rng.integers(0, 30, 12)) for _ in range(60)]
     whole = fit(texts).transform(texts)
-    monkeypatch.setattr(_tfidf, "MOST", 20)
-    some = fit(texts)
+    some = fit(texts, most=20)
     X = some.transform(texts)
     assert some.dim == X.shape[1] <= 21
     drawn = np.unique(np.linspace(0, 59, 20).round().astype(int))
